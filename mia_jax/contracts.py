@@ -1,0 +1,135 @@
+"""The contracts of mia_jax: read this page first.
+
+    data -> masks -> shadow training -> predictions -> statistics -> attacks -> risk -> report
+
+A data source, a model family, a defence and an attack are each one file, found by its
+name (`config.find`). What the file must offer stands here and nowhere else.
+
+Axes have one order everywhere: [models, patients | records, views, classes].
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple, Protocol
+
+import jax
+import numpy as np
+import pandas as pd
+from jax.typing import ArrayLike
+
+Task = Literal["binary", "multiclass"]
+Params = Any  # a pytree of float32 arrays
+LossFn = Callable[..., jax.Array]  # (params, inputs, labels, key) -> [batch] float32
+
+
+class Dataset(NamedTuple):
+    """A cohort on the host: what `load(**options)` of a file in `mia_jax/data` returns.
+
+    Attributes:
+      name: short name, e.g. "randhie".
+      title: what a reader of the report sees, e.g. "RAND Health Insurance Experiment".
+      inputs: [records, ...] float32, model inputs, already scaled.
+      labels: [records] int32, in 0..classes-1.
+      task: "binary" (one output, a logit) or "multiclass" (one output per class).
+      class_names: one name per class; two for "binary".
+      record_ids: [records] str, unique.
+      patient_ids: [patients] str, unique; no patient is without a record.
+      patient_of_record: [records] int32, index into `patient_ids`.
+      is_test: [patients] bool, True = held out from every shadow model.
+      unit_of_patient: [patients] int32, the unit that split and masks are drawn over:
+        `arange(patients)`, or households (equal numbers share all masks).
+      unit: "patient" or "household": what `unit_of_patient` counts.
+      groups: one row per patient, in order; each column is an attribute of strings
+        (missing = "unknown").
+    """
+
+    name: str
+    title: str
+    inputs: np.ndarray
+    labels: np.ndarray
+    task: Task
+    class_names: tuple[str, ...]
+    record_ids: np.ndarray
+    patient_ids: np.ndarray
+    patient_of_record: np.ndarray
+    is_test: np.ndarray
+    unit_of_patient: np.ndarray
+    unit: str
+    groups: pd.DataFrame
+
+    @property
+    def num_records(self) -> int:
+        return len(self.labels)
+
+    @property
+    def num_patients(self) -> int:
+        return len(self.patient_ids)
+
+    @property
+    def num_outputs(self) -> int:
+        """Outputs of a model: one logit for "binary", else one per class."""
+        return 1 if self.task == "binary" else len(self.class_names)
+
+    @property
+    def is_pool_record(self) -> np.ndarray:
+        """[records] bool, True = of a patient that masks are drawn over."""
+        return ~self.is_test[self.patient_of_record]
+
+
+class Model(NamedTuple):
+    """One network as two pure functions: what `build(num_outputs, **options)` returns.
+
+    Attributes:
+      init: (key, inputs [1, ...] float32) -> params.
+      apply: (params, inputs [batch, ...] float32, key=None) -> logits [batch, outputs]
+        float32. With a key: training mode (dropout); without: evaluation. No batch
+        statistics in either: a record's logits depend on that record alone.
+    """
+
+    init: Callable[[jax.Array, ArrayLike], Params]
+    apply: Callable[..., jax.Array]
+
+
+class Members(NamedTuple):
+    """What one model may train on.
+
+    Attributes:
+      index: [padded] int32, the model's records first, then padding.
+      count: int32 scalar, how many entries are records.
+    """
+
+    index: jax.Array
+    count: jax.Array
+
+
+class Defence(NamedTuple):
+    """How a gradient is made from a model's members: what `build(...)` returns.
+
+    Attributes:
+      gradient_fn: (loss_fn, params, inputs, labels, members, step, key)
+        -> (loss, gradients): samples a batch of static size from the members and makes
+        one gradient. Pure; `step` is an int32 scalar, `key` the model's own.
+      guarantee: what is promised, e.g. {"unit": "patient", "epsilon": 8.0}; None for
+        a defence that promises nothing.
+    """
+
+    gradient_fn: Callable[..., tuple[jax.Array, Params]]
+    guarantee: dict[str, Any] | None
+
+
+class Attack(Protocol):
+    """A membership inference attack: `scores` of a file in `mia_jax/attacks`."""
+
+    def __call__(
+        self, statistic: ArrayLike, member_mask: ArrayLike, **options: Any
+    ) -> jax.Array:
+        """Scores every model as the target, all other models as its shadows.
+
+        Args:
+          statistic: [models, records] float32, higher = more confident in the label.
+          member_mask: [models, records] bool, True = trained on.
+          **options: the attack's own settings.
+
+        Returns:
+          [models, records] float32, leave-one-out attack scores, higher = member. A
+          model's own mask bit never enters its own score.
+        """
