@@ -1,4 +1,4 @@
-"""Checks at the edges: bad input gets the value, the rule and the remedy, in three lines.
+"""Checks at the edges: bad input gets the value, the rule and the remedy.
 
 Library code raises `InputError`; binaries print its three lines and exit with code 2.
 Nothing here runs inside a traced function.

@@ -1,0 +1,75 @@
+"""Batches by random access: which members a step trains on, from the step number alone.
+
+The order of an epoch is a keyed bijection of the positions 0..count-1 (a Feistel
+network with cycle walking), evaluated for one batch at a time: no table, no sort, and a
+resumed run needs nothing but its step. Positions run on over the end of an epoch, so
+every member is met exactly once an epoch, whatever the batch size.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from mia_jax import contracts
+
+_ROUNDS = 6  # even: both halves are moved three times
+
+
+def member_records(
+    key: jax.Array, members: contracts.Members, step: jax.Array, batch_size: int
+) -> jax.Array:
+    """The records of one step's batch.
+
+    Args:
+      key: the model's key for batches.
+      members: the model's records; `members.count` must be at least `batch_size`.
+      step: int32 scalar.
+      batch_size: static.
+
+    Returns:
+      [batch_size] int32, record numbers, without repetition within an epoch.
+    """
+    count = members.count.astype(jnp.uint32)
+    start = step.astype(jnp.uint32) * jnp.uint32(batch_size)
+    position = start + jnp.arange(batch_size, dtype=jnp.uint32)
+    first = start // count
+    # A batch touches at most two epochs, as it is no larger than an epoch.
+    keys_of = lambda epoch: jax.random.bits(jax.random.fold_in(key, epoch), (_ROUNDS,))
+    in_first = position // count == first
+    keys = jnp.where(
+        in_first[None, :], keys_of(first)[:, None], keys_of(first + 1)[:, None]
+    )
+    return members.index[permute(position % count, keys, count)]
+
+
+def permute(position: jax.Array, keys: jax.Array, count: jax.Array) -> jax.Array:
+    """A pseudo-random bijection of 0..count-1, evaluated at some positions.
+
+    Args:
+      position: [n] uint32, each below `count`.
+      keys: [6, n] uint32, round keys of each position.
+      count: uint32 scalar, size of the domain, below 2^31.
+
+    Returns:
+      [n] int32, each below `count`.
+    """
+    width = jnp.ceil(jnp.sqrt(count.astype(jnp.float32))).astype(jnp.uint32)
+    height = (count + width - 1) // width  # width * height >= count for any width
+
+    def scramble(x):
+        left, right = x % width, x // width
+        for i in range(0, _ROUNDS, 2):
+            left = (left + _hash(right, keys[i]) % width) % width
+            right = (right + _hash(left, keys[i + 1]) % height) % height
+        return right * width + left
+
+    walk = lambda x: jnp.where(x >= count, scramble(x), x)
+    is_outside = lambda x: jnp.any(x >= count)
+    return lax.while_loop(is_outside, walk, scramble(position)).astype(jnp.int32)
+
+
+def _hash(x: jax.Array, key: jax.Array) -> jax.Array:
+    """A multiply-xorshift mixer of 32-bit words."""
+    x = (x ^ key) * jnp.uint32(0x9E3779B1)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x85EBCA77)
+    return x ^ (x >> 13)

@@ -1,0 +1,1 @@
+"""Defences, one file each: `build(batch_size, **options) -> contracts.Defence`."""

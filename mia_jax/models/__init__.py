@@ -1,0 +1,1 @@
+"""Model families, one file each: `build(num_outputs, **options) -> contracts.Model`."""

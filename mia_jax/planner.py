@@ -1,0 +1,100 @@
+"""Which devices a run uses, and what it will cost: measured on the run's own program."""
+
+import os
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from mia_jax import shadow, validate
+
+# Steps timed for the estimate, after one warm-up of as many.
+_TIMED_STEPS = 8
+
+
+def configure_cpu() -> None:
+    """One XLA device per CPU core; call before anything else touches JAX.
+
+    The largest single speed-up on a CPU: whole programs side by side, one on each core,
+    for one program whose matrix products are split over cores.
+    """
+    jax.config.update("jax_num_cpu_devices", num_cores())
+
+
+def num_cores() -> int:
+    """CPU cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def devices(num_devices: int) -> list[jax.Device]:
+    """The first `num_devices` local devices; 0 = all.
+
+    Raises:
+      InputError: if there are fewer.
+    """
+    local = jax.local_devices()
+    validate.require(
+        num_devices <= len(local),
+        f"speed.num_devices={num_devices}",
+        f"must be at most the {len(local)} local {local[0].platform} devices",
+        "use 0 for all of them",
+    )
+    return local[: num_devices or None]
+
+
+class Estimate(NamedTuple):
+    """What training will cost.
+
+    Attributes:
+      seconds: wall time of the remaining groups, compilation included.
+      gigabytes: memory on all devices together.
+    """
+
+    seconds: float
+    gigabytes: float
+
+
+def estimate(engine: shadow.Engine, todo: list[shadow.Group]) -> Estimate:
+    """Times a few steps of the first group and reads the program's memory.
+
+    One device is timed while all of them will be busy, so on a CPU with shared caches
+    the estimate is a little low.
+    """
+    if not todo:
+        return Estimate(0.0, 0.0)
+    device = next(iter(engine.data))
+    steps = jax.device_put(np.arange(_TIMED_STEPS, dtype=np.int32), device)
+    begin = time.perf_counter()
+    arguments = (*engine.start(todo[0], device), steps, *engine.data[device])
+    compiled = engine.programs.train.lower(*arguments).compile()
+    compile_seconds = time.perf_counter() - begin
+    memory = compiled.memory_analysis()
+    seconds_per_step = min(
+        _time(engine, todo[0], device, compiled, steps) for _ in "123"
+    )
+    waves = -(-len(todo) // len(engine.data))
+    seconds = waves * engine.total_steps * seconds_per_step
+    used = len(engine.data) * (
+        memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    )
+    return Estimate(seconds + compile_seconds, 1.25 * used / 1e9)
+
+
+def _time(engine, group, device, compiled, steps) -> float:
+    """Seconds a step; the state is donated, so every call starts afresh."""
+    arguments = engine.start(group, device)
+    jax.block_until_ready(arguments)
+    begin = time.perf_counter()
+    jax.block_until_ready(compiled(*arguments, steps, *engine.data[device]))
+    return (time.perf_counter() - begin) / _TIMED_STEPS
+
+
+def total_memory_gigabytes() -> float | None:
+    """Memory of the machine's CPU side in GB; None where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    except (ValueError, AttributeError, OSError):
+        return None
