@@ -1,3 +1,3 @@
-"""Membership risk, patient by patient, of a medical AI model; and training without it."""
+"""Membership risk of medical AI models, patient by patient, and training without it."""
 
 __version__ = "0.1.0"

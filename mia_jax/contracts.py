@@ -1,6 +1,6 @@
 """The contracts of mia_jax: read this page first.
 
-    data -> masks -> shadow training -> predictions -> statistics -> attacks -> risk -> report
+    data -> masks -> training -> predictions -> statistics -> attacks -> risk -> report
 
 A data source, a model family, a defence and an attack are each one file, found by its
 name (`config.find`). What the file must offer stands here and nowhere else.

@@ -44,7 +44,7 @@ def _vmap(function: Callable, argument: contracts.Params) -> jax.Array:
 
 
 def _in_chunks(function: Callable, inputs: jax.Array, chunk: int) -> jax.Array:
-    """`function` of all rows, some at a time; the last chunk overlaps the one before."""
+    """`function` of all rows in chunks; the last overlaps the one before."""
     num_rows = len(inputs)
     if num_rows <= chunk:
         return function(inputs)

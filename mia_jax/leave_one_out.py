@@ -56,7 +56,7 @@ def _add(a: Any, b: Any) -> Any:
 
 
 class _Chunks:
-    """Columns of statistic and record-level mask, a chunk at a time, again and again."""
+    """Columns of statistic and record-level mask, chunk by chunk, repeatedly."""
 
     def __init__(self, statistic, member_mask, patient_of_record):
         self.arrays = statistic, member_mask, np.asarray(patient_of_record)

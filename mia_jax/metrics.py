@@ -150,8 +150,8 @@ def roc_band(
     return median, low, high
 
 
-def _margins(logits: np.ndarray, task: str) -> np.ndarray:
-    """[records, outputs] log odds of each output's class, free of saturation."""
+def _checked(logits: np.ndarray, task: str) -> np.ndarray:
+    """The logits as float64, if their shape fits the task."""
     logits = np.asarray(logits, np.float64)
     validate.one_of("task", task, ("binary", "multiclass"))
     is_right = logits.ndim == 2 and (logits.shape[1] == 1) == (task == "binary")
@@ -161,6 +161,12 @@ def _margins(logits: np.ndarray, task: str) -> np.ndarray:
         "must be [records, 1] for binary, [records, classes] for multiclass",
         "select one model and one view, or change the task",
     )
+    return logits
+
+
+def _margins(logits: np.ndarray, task: str) -> np.ndarray:
+    """[records, outputs] log odds of each output's class, free of saturation."""
+    logits = _checked(logits, task)
     if task == "binary":
         return logits
     columns = range(logits.shape[1])
@@ -184,8 +190,7 @@ def accuracy(logits: np.ndarray, labels: np.ndarray, task: str) -> float:
       labels: [records] int, 0..classes-1.
       task: "binary" or "multiclass".
     """
-    logits = np.asarray(logits)
-    _margins(logits[:1], task)
+    logits = _checked(logits, task)
     predicted = logits[:, 0] > 0 if task == "binary" else np.argmax(logits, axis=1)
     return float(np.mean(predicted == np.asarray(labels)))
 

@@ -1,4 +1,4 @@
-"""Which devices a run uses, and what it will cost: measured on the run's own program."""
+"""Which devices a run uses, and what it will cost: measured on its own program."""
 
 import os
 import time

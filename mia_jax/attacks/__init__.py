@@ -1,1 +1,1 @@
-"""Attacks, one file each: `scores(statistic, member_mask, **options)`; see contracts.Attack."""
+"""Attacks, one file each: `scores(statistic, member_mask, **options)`."""

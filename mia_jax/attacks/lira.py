@@ -21,8 +21,9 @@ _VARIANCES = ("record", "fixed")
 # Smallest variance, in squared units of the statistic: a saturated side stays finite.
 _TINY = 1e-10
 # Where one target carries more than this share of its side's squares, subtracting it
-# cancels in float32, and the spread of the others is summed directly instead.
-_DOMINANT = 0.5
+# cancels in float32, and the rest is summed directly. Of 3 or more models on a side at
+# most one can: two would need n / (n - 1) / 2 > 3/4, so n < 3.
+_DOMINANT = 0.75
 
 
 class Sides(NamedTuple):
@@ -86,8 +87,8 @@ def scores(
 def cohort_sums(statistic: jax.Array, member_mask: jax.Array) -> Spread:
     """Residual sums of some records; sums of several chunks add up (see `Spread`)."""
     sides = _leave_one_out(statistic, member_mask)
-    count_in = member_mask.sum(0) - member_mask - 1.0
-    count_out = (~member_mask).sum(0) - ~member_mask - 1.0
+    count_in = member_mask.sum(0, keepdims=True) - member_mask - 1.0
+    count_out = (~member_mask).sum(0, keepdims=True) - ~member_mask - 1.0
     own_count = jnp.where(member_mask, count_in, count_out) + 1.0
     other_count = jnp.where(member_mask, count_out, count_in) + 1.0
     own, other = sides.own_variance * own_count, sides.other_variance * other_count

@@ -1,4 +1,4 @@
-"""What model families share: Flax modules turned into pure functions, dropout, names."""
+"""What model families share: Flax modules as pure functions, dropout, names."""
 
 from collections.abc import Callable
 

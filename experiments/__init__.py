@@ -1,0 +1,1 @@
+"""Binaries: `python -m experiments.audit --help`. Settings: `experiments/configs`."""

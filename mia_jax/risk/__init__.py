@@ -1,0 +1,1 @@
+"""From statistics and masks to risk: records, patients, groups, the cohort."""

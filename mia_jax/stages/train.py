@@ -1,0 +1,141 @@
+"""Stage 1: trains shadow models in groups and commits each group's statistics."""
+
+import datetime
+import pathlib
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mia_jax import (
+    cohort,
+    config,
+    contracts,
+    data,
+    planner,
+    provenance,
+    shadow,
+    store,
+    usefulness,
+    validate,
+)
+
+
+class Job(NamedTuple):
+    """A run that is opened, checked and ready to train.
+
+    Attributes:
+      run: the store of its groups.
+      dataset: the cohort.
+      settings: what changes the result.
+      blocks: description of every block of models.
+      groups: all groups.
+      todo: those that this worker still has to train.
+      engine: programs and data on the devices.
+    """
+
+    run: store.Run
+    dataset: contracts.Dataset
+    settings: config.RunSettings
+    blocks: list[dict[str, Any]]
+    groups: list[shadow.Group]
+    todo: list[shadow.Group]
+    engine: shadow.Engine
+
+
+def prepare(
+    settings: config.RunSettings,
+    speed: config.SpeedSettings,
+    folder: pathlib.Path,
+    worker: int = 0,
+    num_workers: int = 1,
+) -> Job:
+    """Loads the cohort, opens the run's folder and checks one against the other.
+
+    Args:
+      settings: what changes the result.
+      speed: what does not.
+      folder: of the run; made if absent.
+      worker: takes the groups g with g % num_workers == worker.
+      num_workers: of this run, all with the same command.
+
+    Raises:
+      InputError: bad settings or data, or a folder of another run.
+    """
+    validate.require(
+        0 <= worker < num_workers,
+        f"worker={worker}, num_workers={num_workers}",
+        "workers are numbered from 0 to num_workers - 1",
+        "set --worker and --num_workers",
+    )
+    devices = planner.devices(speed.num_devices)
+    dataset = data.load(settings.data)
+    run = store.open_run(folder, _identity(settings, dataset))
+    design = settings.masks.design
+    sizes = cohort.block_sizes(run.blocks(), settings.train.num_models, design)
+    blocks = cohort.ensure_blocks(run, dataset, settings.seed, sizes, design)
+    mask = cohort.member_mask(dataset, settings.seed, blocks)
+    groups = shadow.groups(sizes, settings.train.models_per_group)
+    mine = groups[worker::num_workers]
+    todo = [group for group in mine if not run.is_committed(group.id)]
+    engine = shadow.Engine(dataset, settings, speed, mask, devices)
+    return Job(run, dataset, settings, blocks, groups, todo, engine)
+
+
+def _identity(settings: config.RunSettings, dataset: contracts.Dataset):
+    return {**settings.training_dict(), "data_fingerprint": data.fingerprint(dataset)}
+
+
+def execute(job: Job, on_models_fn: Callable[[int], None] = lambda count: None) -> None:
+    """Trains what is left to do; safe to kill at any moment and to start again.
+
+    Args:
+      job: from `prepare`.
+      on_models_fn: called with the number of models of each group that is committed.
+    """
+    cohort.save(job.run.folder, job.dataset)
+    facts = provenance.collect()
+    clock = _Clock()
+
+    def commit(group: shadow.Group, predictions: shadow.Predictions) -> None:
+        arrays = {"statistic": predictions.statistic}
+        if job.settings.train.keep_logits:
+            arrays["logits"] = predictions.logits
+        job.run.commit(
+            group.id,
+            arrays,
+            model_ids=list(group.model_ids),
+            block=group.block,
+            metrics=_usefulness(job, group, predictions.logits),
+            seconds=clock.lap(),
+            code=facts["code"],
+            device=facts["device"],
+            finished=datetime.datetime.now(datetime.UTC).isoformat("T", "seconds"),
+        )
+        on_models_fn(len(group.model_ids))
+
+    job.engine.run_all(job.todo, commit)
+
+
+def _usefulness(job: Job, group: shadow.Group, logits: np.ndarray) -> list[dict]:
+    """Usefulness of each model of a group on members, left-out and test records."""
+    dataset, found = job.dataset, []
+    pool = dataset.is_pool_record
+    for model_id, values in zip(group.model_ids, logits, strict=True):
+        member = job.engine.member_mask[model_id, dataset.patient_of_record]
+        sets = {"members": member, "left_out": pool & ~member, "test": ~pool}
+        found.append(usefulness.of_model(values, dataset.labels, dataset.task, sets))
+    return found
+
+
+class _Clock:
+    """Wall seconds since the last lap, so that the laps of a run add to its time."""
+
+    def __init__(self):
+        self.last = time.perf_counter()
+
+    def lap(self) -> float:
+        now = time.perf_counter()
+        seconds, self.last = now - self.last, now
+        return round(seconds, 3)

@@ -1,0 +1,69 @@
+"""How useful the models are, on members, left-out patients and test patients.
+
+The gap between members and left-out patients is what an attack lives on; the test
+patients show what the model is worth.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from mia_jax import contracts, metrics
+
+METRICS = {
+    "accuracy": metrics.accuracy,
+    "auroc": metrics.auroc,
+    "nll": metrics.log_loss,
+}
+
+
+def of_model(
+    logits: np.ndarray,
+    labels: np.ndarray,
+    task: contracts.Task,
+    sets: dict[str, np.ndarray],
+) -> dict[str, dict[str, float | None]]:
+    """Usefulness of one model on several sets of records.
+
+    Args:
+      logits: [records, outputs] float.
+      labels: [records] int.
+      task: "binary" (one output) or "multiclass".
+      sets: name -> [records] bool; empty sets are left out.
+
+    Returns:
+      set name -> metric name -> value; None where undefined (a class is absent).
+    """
+    return {
+        name: {
+            metric: _finite(function(logits[chosen], labels[chosen], task))
+            for metric, function in METRICS.items()
+        }
+        for name, chosen in sets.items()
+        if chosen.any()
+    }
+
+
+def summarise(per_model: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean and standard deviation over models.
+
+    Args:
+      per_model: from `of_model`.
+
+    Returns:
+      {"mean": set -> metric -> value, "sd": the same}; None where no model has a value.
+    """
+    found: dict[str, Any] = {"mean": {}, "sd": {}}
+    for name in per_model[0]:
+        for metric in METRICS:
+            values = [model[name][metric] for model in per_model if name in model]
+            values = [value for value in values if value is not None]
+            mean = float(np.mean(values)) if values else None
+            sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
+            found["mean"].setdefault(name, {})[metric] = mean
+            found["sd"].setdefault(name, {})[metric] = sd
+    return found
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,198 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from mia_jax import predictions, validate
+
+MODELS, PATIENTS, CLASSES = 12, 9, 3
+
+
+def _write(folder, **changes):
+    """A good folder of predictions; `changes` replace a file's content or (None) drop it."""
+    generator = np.random.default_rng(0)
+    patient = np.repeat(np.arange(PATIENTS), [1, 2, 3] * 3)
+    member = generator.random((MODELS, PATIENTS)).argsort(0) < MODELS // 2
+    content = {
+        "logits": generator.standard_normal((MODELS, len(patient), CLASSES)) * 3,
+        "member_mask": member[:, patient],
+        "labels": np.arange(len(patient)) % CLASSES,
+        "records": pd.DataFrame(
+            {
+                "record": [f"r{i}" for i in range(len(patient))],
+                "patient_id": [f"p{i}" for i in patient],
+                "sex": np.where(patient % 2, "f", "m"),
+            }
+        ),
+    }
+    content.update(changes)
+    for name, value in content.items():
+        if value is None:
+            continue
+        if name == "records":
+            value.to_csv(folder / "records.csv", index=False)
+        elif name == "task":
+            (folder / "task.json").write_text(json.dumps(value))
+        else:
+            np.save(folder / f"{name}.npy", value)
+    return content
+
+
+def test_reads_what_was_written(tmp_path):
+    content = _write(tmp_path)
+    found = predictions.read(tmp_path)
+    assert found.about["task"] == "multiclass" and list(found.about["blocks"]) == [
+        MODELS
+    ]
+    assert list(found.patient_ids) == [f"p{i}" for i in range(PATIENTS)]
+    np.testing.assert_array_equal(
+        found.member_mask[:, found.patient_of_record], content["member_mask"]
+    )
+    z, y = content["logits"][3, 4], content["labels"][4]
+    expected = z[y] - np.log(np.exp(np.delete(z, y)).sum())
+    np.testing.assert_allclose(found.statistic[3, 4], expected, rtol=1e-5)
+    assert list(found.groups["sex"]) == ["m", "f"] * 4 + ["m"]
+    accuracy = (content["logits"].argmax(-1) == content["labels"])[
+        content["member_mask"]
+    ]
+    by_model = [
+        (z.argmax(-1) == content["labels"])[m].mean()
+        for z, m in zip(content["logits"], content["member_mask"], strict=True)
+    ]
+    np.testing.assert_allclose(
+        found.metrics["mean"]["members"]["accuracy"], np.mean(by_model)
+    )
+    assert accuracy.size
+
+
+def test_views_are_averaged_and_a_statistic_needs_no_logits(tmp_path):
+    one, two, three = tmp_path / "one", tmp_path / "two", tmp_path / "three"
+    for folder in (one, two, three):
+        folder.mkdir()
+    content = _write(one)
+    plain = predictions.read(one).statistic
+    views = np.stack([content["logits"]] * 4, axis=2)
+    _write(two, logits=views)
+    np.testing.assert_allclose(predictions.read(two).statistic, plain, rtol=1e-6)
+    _write(three, logits=None, statistic=plain)
+    found = predictions.read(three)
+    np.testing.assert_array_equal(found.statistic, plain)
+    assert found.metrics == {}  # a multiclass statistic does not tell the accuracy
+
+
+def test_binary_statistic_tells_the_usefulness(tmp_path):
+    labels = np.arange(18) % 2
+    logit = np.random.default_rng(1).standard_normal((MODELS, 18))
+    statistic = np.where(labels == 1, logit, -logit)
+    _write(tmp_path, logits=None, statistic=statistic, labels=labels)
+    found = predictions.read(tmp_path)
+    member = found.member_mask[:, found.patient_of_record]
+    right = [(s > 0)[m].mean() for s, m in zip(statistic, member, strict=True)]
+    np.testing.assert_allclose(
+        found.metrics["mean"]["members"]["accuracy"], np.mean(right)
+    )
+
+
+def test_two_outputs_of_a_binary_task(tmp_path):
+    generator = np.random.default_rng(1)
+    labels = np.arange(18) % 2
+    logits = generator.standard_normal((MODELS, 18, 2))
+    _write(tmp_path, logits=logits, labels=labels, task={"task": "binary"})
+    found = predictions.read(tmp_path)
+    assert found.about["task"] == "binary"
+    assert 0 < found.metrics["mean"]["members"]["auroc"] < 1
+
+
+def test_without_a_table_every_record_is_a_patient(tmp_path):
+    member = np.random.default_rng(0).random((MODELS, 18)).argsort(0) < MODELS // 2
+    _write(tmp_path, records=None, member_mask=member)
+    found = predictions.read(tmp_path)
+    assert len(found.patient_ids) == 18 and found.groups.shape == (18, 0)
+
+
+def test_written_folder_reads_back(tmp_path):
+    content = _write(tmp_path)
+    found = predictions.read(tmp_path)
+    out = tmp_path / "out"
+    arrays = {"statistic": found.statistic, "labels": found.labels}
+    arrays["member_mask"] = content["member_mask"]
+    records = content["records"].assign(unit=1)
+    about = {"task": "multiclass", "title": "T", "blocks": [4, 8], "design": "balanced"}
+    predictions.write(out, arrays, records=records, task=about, metrics={"mean": {}})
+    again = predictions.read(out)
+    np.testing.assert_array_equal(again.statistic, found.statistic)
+    np.testing.assert_array_equal(again.unit_of_patient, 0)
+    np.testing.assert_array_equal(again.block_of_model, [0] * 4 + [1] * 8)
+    assert again.about["title"] == "T"
+
+
+def _softmax(z):
+    p = np.exp(z - z.max(-1, keepdims=True))
+    return p / p.sum(-1, keepdims=True)
+
+
+def _nan(z):
+    z = z.copy()
+    z[2, 5, 1] = np.nan
+    return z
+
+
+BAD = [
+    ("member_mask.npy is missing", lambda c: {"member_mask": None}),
+    ("logits.npy is missing", lambda c: {"logits": None}),
+    ("must agree in models and records", lambda c: {"labels": c["labels"][:-1]}),
+    ("are probabilities", lambda c: {"logits": _softmax(c["logits"])}),
+    ("model 2, records 5", lambda c: {"logits": _nan(c["logits"])}),
+    ("records 0", lambda c: {"labels": c["labels"] + 0.5}),
+    ("from 0 to 2", lambda c: {"labels": c["labels"] + 1}),
+    ("p0.*\n.*in and out of at least 3", lambda c: {"member_mask": _never(c, True)}),
+    ("p0.*\n.*in and out of at least 3", lambda c: {"member_mask": _never(c, False)}),
+    ("model 0, patients p2\nare both", lambda c: {"member_mask": _split(c)}),
+    ("17 rows", lambda c: {"records": c["records"][:-1]}),
+    ("column patient_id", lambda c: {"records": c["records"][["record"]]}),
+    ("sex differs within patients p2", lambda c: {"records": _two_sexes(c)}),
+    ("add to the 12 models", lambda c: {"task": {"blocks": [4, 4]}}),
+    ("task='multi' is unknown", lambda c: {"task": {"task": "multi"}}),
+    ("floating point", lambda c: {"logits": c["logits"].astype(int)}),
+    ("floating point", lambda c: {"logits": c["logits"][0]}),
+    ("must be bool", lambda c: {"member_mask": c["member_mask"] * 2}),
+    ("array of numbers", lambda c: {"labels": np.array([None] * 18)}),
+]
+
+
+def _never(content, value):
+    mask = content["member_mask"].copy()
+    mask[:, 0] = value
+    return mask
+
+
+def _split(content):
+    mask = content["member_mask"].copy()
+    mask[0, 3] = ~mask[0, 3]  # one of the three records of p2
+    return mask
+
+
+def _two_sexes(content):
+    table = content["records"].copy()
+    table.loc[3, "sex"] = "other"
+    return table
+
+
+@pytest.mark.parametrize(("message", "change"), BAD, ids=[m for m, _ in BAD])
+def test_bad_input_is_named(tmp_path, message, change):
+    good = tmp_path / "good"
+    good.mkdir()
+    content = _write(good)
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    _write(bad, **change(content))
+    with pytest.raises(validate.InputError, match=message):
+        predictions.read(bad)
+
+
+def test_broken_json_is_named(tmp_path):
+    _write(tmp_path)
+    (tmp_path / "task.json").write_text("{")
+    with pytest.raises(validate.InputError, match=r"task\.json"):
+        predictions.read(tmp_path)

@@ -1,0 +1,152 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import cohorts
+from mia_jax import config, contracts, losses, rng, training
+
+
+def _trainer(dataset, total_steps=12, **train):
+    settings = cohorts.settings(**train)
+    model = settings.model.call(dataset.num_outputs)
+    defence = settings.defence.call(settings.train.batch_size)
+    trainer = training.make(model, defence, settings.train, dataset.task, total_steps)
+    return trainer, settings.train, model
+
+
+def _run(trainer, settings, dataset, segments, hyper=None):
+    inputs, labels = jnp.asarray(dataset.inputs), jnp.asarray(dataset.labels)
+    members = contracts.Members(jnp.arange(50, dtype=jnp.int32), jnp.int32(50))
+    key = rng.of_model(rng.root(0), 7)
+    state = trainer.init(key, inputs[:1])
+    hyper = hyper or training.hyperparameters(settings)
+    for steps in segments:
+        state = trainer.run(
+            state, hyper, key, members, jnp.asarray(steps), inputs, labels
+        )
+    return state
+
+
+def _equal(a, b, **tolerance):
+    for left, right in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
+        np.testing.assert_allclose(left, right, **tolerance)
+
+
+def test_equals_a_plain_optax_loop():
+    """A naive loop that follows optax.adamw with a cosine schedule, batch by batch."""
+    dataset = cohorts.small()
+    trainer, settings, model = _trainer(dataset, weight_decay=0.1, label_smoothing=0.1)
+    found = _run(trainer, settings, dataset, [np.arange(12)])
+
+    key = rng.of_model(rng.root(0), 7)
+    params = model.init(rng.stream(key, "init"), jnp.asarray(dataset.inputs[:1]))
+    warmup = round(settings.warmup * 12)
+    rate = lambda step: (
+        settings.learning_rate
+        * float(
+            min(1.0, step / warmup if warmup else 1.0)
+            * (0.5 * (1 + np.cos(np.pi * max(0, step - warmup) / (12 - warmup))))
+        )
+    )
+    state = optax.adamw(1.0).init(params)
+    key_batches, _ = jax.random.split(rng.stream(key, "gradient"))
+    members = contracts.Members(jnp.arange(50, dtype=jnp.int32), jnp.int32(50))
+    from mia_jax import batches
+
+    for step in range(12):
+        records = batches.member_records(key_batches, members, jnp.int32(step), 8)
+        x, y = dataset.inputs[records], dataset.labels[records]
+
+        def loss(params, x=x, y=y):
+            probability = jax.nn.sigmoid(model.apply(params, x)[:, 0])
+            target = 0.9 * y + 0.05
+            log_likelihood = target * jnp.log(probability)
+            return -(log_likelihood + (1 - target) * jnp.log1p(-probability)).mean()
+
+        update = optax.adamw(rate(step), weight_decay=0.1).update
+        updates, state = update(jax.grad(loss)(params), state, params)
+        params = optax.apply_updates(params, updates)
+    _equal(found.params, params, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_cutting_the_steps_changes_no_bit(optimizer):
+    dataset = cohorts.small()
+    trainer, settings, _ = _trainer(dataset, optimizer=optimizer, ema_decay=0.9)
+    whole = _run(trainer, settings, dataset, [np.arange(12)])
+    pieces = _run(trainer, settings, dataset, [np.arange(5), np.arange(5, 12)])
+    _equal(whole, pieces, rtol=0)
+
+
+def test_sgd_with_momentum_equals_its_recursion():
+    dataset = cohorts.small()
+    options = {"optimizer": "sgd", "schedule": "constant", "warmup": 0.0}
+    trainer, settings, model = _trainer(dataset, weight_decay=0.0, **options)
+    states = [_run(trainer, settings, dataset, [np.arange(n)]) for n in (1, 2, 3)]
+    kernel = [np.asarray(jax.tree.leaves(s.params)[-1], np.float64) for s in states]
+    velocity = [np.asarray(jax.tree.leaves(s.opt_state)[-2]) for s in states]
+    del model
+    step = kernel[2] - kernel[1]
+    candidates = [
+        v for v in jax.tree.leaves(states[2].opt_state) if v.shape == step.shape
+    ]
+    assert any(
+        np.allclose(step, -settings.learning_rate * v, atol=1e-7) for v in candidates
+    )
+    assert velocity
+
+
+def test_average_follows_its_recursion():
+    dataset = cohorts.small()
+    trainer, settings, _ = _trainer(dataset, ema_decay=0.8)
+    previous = _run(trainer, settings, dataset, [np.arange(4)])
+    current = _run(trainer, settings, dataset, [np.arange(5)])
+    expected = jax.tree.map(
+        lambda average, new: 0.8 * average + 0.2 * new, previous.average, current.params
+    )
+    _equal(current.average, expected, rtol=1e-5, atol=1e-7)
+    assert current.weights is current.average
+
+
+def test_first_bad_step_is_kept():
+    dataset = cohorts.small()
+    trainer, settings, _ = _trainer(dataset)
+    hyper = training.hyperparameters(settings)._replace(
+        learning_rate=jnp.float32(jnp.inf)
+    )
+    state = _run(trainer, settings, dataset, [np.arange(12)], hyper)
+    assert 0 < int(state.bad_step) < 3
+    assert int(_run(trainer, settings, dataset, [np.arange(12)]).bad_step) == -1
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+@pytest.mark.parametrize("warmup", [0.0, 0.25])
+def test_schedule_warms_up_to_one_and_ends_where_it_says(schedule, warmup):
+    settings = config.TrainSettings(schedule=schedule, warmup=warmup)
+    factor = training.schedule(settings, 40)
+    assert float(factor(0)) == (0.0 if warmup else 1.0)
+    assert float(factor(10 if warmup else 0)) == 1.0
+    end = {"constant": 1.0}.get(schedule, 0.0)
+    np.testing.assert_allclose(factor(40), end, atol=1e-6)
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_losses_equal_float64(smoothing):
+    generator = np.random.default_rng(0)
+    logits = generator.standard_normal((20, 3)) * 5
+    labels = generator.integers(0, 3, 20)
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    target = np.eye(3)[labels] * (1 - smoothing) + smoothing / 3
+    found = losses.cross_entropy(jnp.float32(logits), labels, "multiclass", smoothing)
+    np.testing.assert_allclose(found, -(target * log_p).sum(1), rtol=1e-5, atol=1e-6)
+
+    one = logits[:, :1]
+    two = np.concatenate([np.zeros_like(one), one], 1)
+    y = labels % 2
+    binary = losses.cross_entropy(jnp.float32(one), jnp.asarray(y), "binary", smoothing)
+    pair = losses.cross_entropy(
+        jnp.float32(two), jnp.asarray(y), "multiclass", smoothing
+    )
+    np.testing.assert_allclose(binary, pair, rtol=1e-5, atol=1e-6)
