@@ -2,9 +2,8 @@
 
 All of it is about one patient's mask-free rank AUC over models and its exact one-sided
 Wilcoxon test. Half of the models are trained with the patient; an odd number leaves one
-more without. Models added later are separate blocks (`smallest_p`); the other
-functions take their total, which is slightly optimistic, as pairs of models from
-different blocks are not compared.
+more without. `num_models` is a number, or the list of blocks that models were added in:
+pairs of models are compared within blocks only.
 """
 
 import math
@@ -16,39 +15,43 @@ from scipy import optimize, special
 from mia_jax import validate
 from mia_jax.risk import exact, intervals
 
+Models = int | Sequence[int]  # in all, or in each block
+
 # Share of all patients that an audit discovers in level="one_percent".
 _ONE_PERCENT = 0.01
 _NORMAL_95 = special.ndtri(0.975)
 _HIGHEST_AUC = 1 - 1e-9
 
 
-def _sides(num_models: int) -> tuple[int, int]:
-    """Numbers of models with and without one patient."""
+def _sides(num_models: Models) -> tuple[np.ndarray, np.ndarray]:
+    """[blocks] numbers of models with and without one patient."""
+    blocks = np.atleast_1d(np.asarray(num_models, int))
     validate.require(
-        num_models >= 2,
+        blocks.size > 0 and bool(np.all(blocks >= 2)),
         f"num_models={num_models}",
         "must be at least 2: one model with the patient and one without",
         "use --config.train.num_models=512",
     )
-    return num_models // 2, num_models - num_models // 2
+    return blocks // 2, blocks - blocks // 2
 
 
-def null_sd(num_models: int) -> float:
+def null_sd(num_models: Models) -> float:
     """Standard deviation of a patient's AUC if nothing leaks.
 
-    sqrt((M + 1) / (12 n_in n_out)), exact for the rank AUC (Mann and Whitney 1947).
+    sqrt((M + 1) / (12 n_in n_out)) in one block, exact for the rank AUC (Mann and
+    Whitney 1947); blocks are weighted by their numbers of pairs.
     """
     n_in, n_out = _sides(num_models)
-    return math.sqrt((num_models + 1) / (12 * n_in * n_out))
+    pairs = n_in * n_out
+    return math.sqrt((pairs * (n_in + n_out + 1)).sum() / 12) / int(pairs.sum())
 
 
-def half_width(num_models: int, auc: float = 0.5) -> float:
+def half_width(num_models: Models, auc: float = 0.5) -> float:
     """Half of the 95 % interval of one patient's AUC where the true AUC is `auc`."""
-    n_in, n_out = _sides(num_models)
-    return float(_NORMAL_95 * np.sqrt(intervals.variance(auc, n_in, n_out)))
+    return float(_NORMAL_95 * np.sqrt(intervals.variance(auc, *_sides(num_models))))
 
 
-def smallest_p(num_models: int | Sequence[int], num_parts: int = 1) -> float:
+def smallest_p(num_models: Models, num_parts: int = 1) -> float:
     """The smallest p-value that the exact test of one patient can give.
 
     num_parts / prod_b C(M_b, M_b // 2): the one assignment of masks, of all that the
@@ -62,8 +65,9 @@ def smallest_p(num_models: int | Sequence[int], num_parts: int = 1) -> float:
     Returns:
       The p-value, in 0..1.
     """
-    blocks = np.atleast_1d(num_models)
-    ways = math.prod(math.comb(int(block), _sides(int(block))[0]) for block in blocks)
+    n_in, n_out = _sides(num_models)
+    sides = zip(n_in.tolist(), n_out.tolist(), strict=True)
+    ways = math.prod(math.comb(a + b, a) for a, b in sides)
     return min(1.0, num_parts / ways)
 
 
@@ -106,26 +110,30 @@ def _level(level: str, alpha: float, num_patients: int) -> float:
     return levels[level]
 
 
-def critical_auc(num_models: int, alpha: float, num_parts: int = 1) -> float:
-    """The smallest AUC that is significant: exact, in steps of 1 / (n_in n_out).
+def critical_auc(num_models: Models, alpha: float, num_parts: int = 1) -> float:
+    """The smallest AUC that is significant: exact, in steps of 1 / pairs of models.
 
     Args:
-      num_models: number of models.
-      alpha: one-sided level of one patient's test.
+      num_models: number of models, or of each block.
+      alpha: one-sided level of one patient's test. 1 / num_patients gives about the
+        highest AUC that chance alone reaches.
       num_parts: 2 halves alpha, as in `smallest_p`.
 
     Returns:
       The AUC; infinity if even AUC = 1 is not significant.
     """
     n_in, n_out = _sides(num_models)
-    is_significant = np.asarray(exact.survival(n_in, n_out)) <= alpha / num_parts
+    sides = list(zip(n_in.tolist(), n_out.tolist(), strict=True))
+    one = len(sides) == 1
+    tail = exact.survival(*sides[0]) if one else exact.survival_of_blocks(sides)
+    is_significant = tail <= alpha / num_parts
     if not is_significant.any():
         return math.inf
-    return int(np.argmax(is_significant)) / (n_in * n_out)
+    return int(np.argmax(is_significant)) / int((n_in * n_out).sum())
 
 
 def detection_limit(
-    num_models: int,
+    num_models: Models,
     num_patients: int,
     power: float = 0.8,
     alpha: float = 0.05,
@@ -138,7 +146,7 @@ def detection_limit(
     binormal variance V at the true value.
 
     Args:
-      num_models: number of models.
+      num_models: number of models, or of each block.
       num_patients: number of patients tested.
       power: probability of finding such a patient, at least one half.
       alpha: level of the whole audit.
