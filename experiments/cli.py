@@ -43,7 +43,10 @@ def config_flag(required: bool = True, workdir_required: bool = True) -> None:
     """
     if "help_config" in FLAGS:
         return
-    config_flags.DEFINE_config_file("config", None, "FILE.py or FILE.py:ARGUMENT")
+    try:
+        config_flags.DEFINE_config_file("config", None, "FILE.py or FILE.py:ARGUMENT")
+    except flags.CantOpenFlagFileError as error:  # read already at the definition
+        _exit_with(_wrong_flag(error))
     flags.DEFINE_string("workdir", None, "folder of the run; created if absent")
     flags.DEFINE_bool("dry_run", False, "print the plan and stop")
     flags.DEFINE_bool("help_config", False, "print every field of the config and stop")
@@ -75,6 +78,13 @@ def run(main: Main) -> NoReturn:
             file=sys.stderr,
         )
         sys.exit(INTERRUPTED)
+
+
+def _exit_with(error: validate.InputError) -> NoReturn:
+    """Exactly three lines on stderr, whatever the message holds."""
+    lines = (error.what, error.rule, error.remedy)
+    print(*(" ".join(line.split("\n")) for line in lines), sep="\n", file=sys.stderr)
+    sys.exit(USER_ERROR)
 
 
 def _main(main: Main, arguments: list[str]) -> int | None:
@@ -111,9 +121,7 @@ def _parse_flags(argv: list[str]) -> list[str]:
     except flags.UnrecognizedFlagError as error:
         raise _unknown_flag(error.flagname, config) from None
     except flags.Error as error:
-        raise validate.InputError(
-            str(error), "a flag has a wrong or no value", f"see {_program()} --help"
-        ) from None
+        raise _wrong_flag(error) from None
     for argument in rest[1:]:
         raise _stray(argument)
     return rest
@@ -143,6 +151,11 @@ def _unknown_flag(
         f"did you mean --{meant} ?" if meant else f"see {_program()} --help",
         f"known: {', '.join(f'--{flag}' for flag in known)}",
     )
+
+
+def _wrong_flag(error: flags.Error) -> validate.InputError:
+    rule = "a flag has a wrong value, or none"
+    return validate.InputError(str(error), rule, f"see {_program()} --help")
 
 
 def _stray(argument: str) -> validate.InputError:

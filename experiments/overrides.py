@@ -116,8 +116,10 @@ def _config_path(arguments: list[str]) -> tuple[str | None, int]:
         "a run has one config file",
         "keep one; what differs from it is given by --config.FIELD=VALUE",
     )
-    if not found or not found[0][0]:
+    if not found:
         return None, -1
+    if not found[0][0]:  # --config= , or at the end of the line
+        raise config_file.missing()
     return found[0]
 
 

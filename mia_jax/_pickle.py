@@ -17,7 +17,7 @@ import io
 import pickle
 import pickletools
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,12 +26,13 @@ from mia_jax import _tables, validate
 
 # Everything the pickler makes of the plain types at protocol 4; so no BUILD, NEWOBJ,
 # GLOBAL, EXT, PERSID, PUT or BYTEARRAY8.
-OPCODES = frozenset(
+_NAMES = (
     "PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT "
     "SHORT_BINUNICODE BINUNICODE BINUNICODE8 SHORT_BINBYTES BINBYTES BINBYTES8 "
     "EMPTY_DICT SETITEM SETITEMS EMPTY_LIST APPEND APPENDS EMPTY_TUPLE TUPLE TUPLE1 "
-    "TUPLE2 TUPLE3 MEMOIZE BINGET LONG_BINGET STACK_GLOBAL REDUCE".split()
+    "TUPLE2 TUPLE3 MEMOIZE BINGET LONG_BINGET STACK_GLOBAL REDUCE"
 )
+OPCODES = frozenset(_NAMES.split())
 _TUPLES = frozenset({"TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
 
 # An array takes two tuples. CPython hashes nested tuples recursively without a guard
@@ -49,7 +50,7 @@ _DTYPE = re.compile(r"[<>|](?:b1|[iu][1248]|f[248]|c8|c16|[SU][1-9][0-9]{0,8})")
 _LARGEST_CODE_POINT = 0x10FFFF
 
 
-class Damaged(Exception):
+class DamagedError(Exception):
     """The bytes are not what our writer makes."""
 
 
@@ -60,6 +61,33 @@ class _Writer(pickle.Pickler):
         if type(value) is np.ndarray:
             return np.ndarray, (value.shape, value.dtype.str, value.tobytes())
         return NotImplemented
+
+
+class _Pool(NamedTuple):
+    """What was met while encoding.
+
+    Attributes:
+      texts: short strings. The pickler shares a string by identity; one object for
+        equal ones gives equal content equal bytes.
+      arrays: keys of the arrays.
+    """
+
+    texts: dict[str, str]
+    arrays: list[str]
+
+    def text(self, value: str, key: str) -> str:
+        """The text to pickle: shared if it is short, else an object of its own."""
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            raise validate.InputError(
+                f"{key} holds the text {value[:40]!r}",
+                "text must be valid Unicode: it has a lone surrogate",
+                "read its source with the right encoding",
+            ) from error
+        if len(value) <= SHARED_LENGTH:
+            return self.texts.setdefault(value, value)
+        return value[:1] + value[1:]
 
 
 def dumps(content: dict[str, Any]) -> bytes:
@@ -73,11 +101,11 @@ def dumps(content: dict[str, Any]) -> bytes:
     Raises:
       validate.InputError: anything else, dates included; names the key.
     """
-    out, arrays = io.BytesIO(), []
-    tree = _encode(content, "content", arrays)
+    out, pool = io.BytesIO(), _Pool({}, [])
+    tree = _encode(content, "content", pool)
     validate.require(
-        len(arrays) <= MAX_ARRAYS,
-        f"the content holds {len(arrays)} arrays or numeric columns",
+        len(pool.arrays) <= MAX_ARRAYS,
+        f"the content holds {len(pool.arrays)} arrays or numeric columns",
         f"a result file holds at most {MAX_ARRAYS}",
         "stack the columns of a wide table into one array",
     )
@@ -85,7 +113,7 @@ def dumps(content: dict[str, Any]) -> bytes:
     return out.getvalue()
 
 
-def _encode(value: Any, key: str, arrays: list, depth: int = 0) -> Any:
+def _encode(value: Any, key: str, pool: _Pool, depth: int = 0) -> Any:
     """A fresh tree of builtins and exact arrays; no container occurs in it twice."""
     validate.require(
         depth <= MAX_DEPTH,
@@ -101,36 +129,23 @@ def _encode(value: Any, key: str, arrays: list, depth: int = 0) -> Any:
     if kind in (dict, pd.DataFrame):
         _check_keys(value, key, is_table=kind is pd.DataFrame)
         return {
-            _own(name, key): _encode(item, f"{key}.{name}", arrays, depth + 1)
+            pool.text(name, key): _encode(item, f"{key}.{name}", pool, depth + 1)
             for name, item in value.items()
         }
     if kind in (list, tuple):
         return [
-            _encode(item, f"{key}[{i}]", arrays, depth + 1)
+            _encode(item, f"{key}[{i}]", pool, depth + 1)
             for i, item in enumerate(value)
         ]
     if kind is np.ndarray and _DTYPE.fullmatch(value.dtype.str):
-        arrays.append(key)
+        pool.arrays.append(key)
         return value.view()
     if kind is str:
-        return _own(value, key)
+        return pool.text(value, key)
     is_short = kind is int and -(2**63) <= value < 2**64
     if value is None or is_short or kind in (bool, float, bytes):
         return value
     raise _refusal(value, key)
-
-
-def _own(text: str, key: str) -> str:
-    """The text, as a new object if it is long; it must be Unicode without gaps."""
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise validate.InputError(
-            f"{key} holds the text {text[:40]!r}",
-            "text must be valid Unicode: it has a lone surrogate",
-            "read its source with the right encoding",
-        ) from error
-    return text if len(text) <= SHARED_LENGTH else text[:1] + text[1:]
 
 
 def _check_keys(value: dict, key: str, is_table: bool) -> None:
@@ -165,24 +180,24 @@ def loads(data: bytes) -> dict[str, Any]:
     Arrays are writable copies in native byte order.
 
     Raises:
-      Damaged: the bytes are not of our writer; nothing of them has run.
+      DamagedError: the bytes are not of our writer; nothing of them has run.
     """
     try:
         _scan(data)
         content = _decode(_Reader(data).load(), set())
-    except Damaged:
+    except DamagedError:
         raise
     except Exception as error:
         # Whatever the unpickler, NumPy or pandas find wrong means the same.
-        raise Damaged(f"{type(error).__name__}: {error}") from error
+        raise DamagedError(f"{type(error).__name__}: {error}") from error
     if type(content) is not dict:
-        raise Damaged(f"holds a {type(content).__name__}, not a dict")
+        raise DamagedError(f"holds a {type(content).__name__}, not a dict")
     return content
 
 
 def _check(condition: bool, reason: str) -> None:
     if not condition:
-        raise Damaged(reason)
+        raise DamagedError(reason)
 
 
 def _scan(data: bytes) -> None:

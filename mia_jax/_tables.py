@@ -82,7 +82,7 @@ def _index(index: pd.Index, key: str) -> list | None:
 def _column(values: pd.Series | pd.Index, key: str) -> np.ndarray | list:
     """Numbers as an array, text as a list with None."""
     dtype = values.dtype
-    if isinstance(dtype, pd.StringDtype) or dtype == object:
+    if isinstance(dtype, pd.StringDtype) or dtype == np.dtype(object):
         return _text(values, key)
     if isinstance(dtype, np.dtype):
         is_number = dtype.kind in "biufc"

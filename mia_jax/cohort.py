@@ -1,11 +1,12 @@
-"""What later stages need of a data set and its masks: `cohort.pkl` in a run's folder."""
+"""What later stages need of a data set and its masks: a run's `cohort.pkl`."""
 
+import hashlib
 import pathlib
 from typing import Any
 
 import numpy as np
 
-from mia_jax import contracts, masks, results, store, validate
+from mia_jax import contracts, masks, results, validate
 
 FILE = "cohort.pkl"
 _ARRAYS = (
@@ -45,6 +46,21 @@ def load(folder: pathlib.Path) -> contracts.Dataset:
     content["class_names"] = tuple(content["class_names"])
     num_records = len(content["labels"])
     return contracts.Dataset(inputs=np.empty((num_records, 0), np.float32), **content)
+
+
+def fingerprint(dataset: contracts.Dataset) -> str:
+    """sha256 of everything in a data set, the same on every platform."""
+    digest = hashlib.sha256()
+    for name in ("inputs", "labels", "patient_of_record", "is_test", "unit_of_patient"):
+        array = np.ascontiguousarray(getattr(dataset, name))
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.tobytes())
+    texts = [dataset.name, dataset.task, *dataset.class_names]
+    texts += [*dataset.record_ids, *dataset.patient_ids, *dataset.groups.columns]
+    for column in dataset.groups:
+        texts += list(dataset.groups[column])
+    digest.update("\0".join(map(str, texts)).encode())
+    return digest.hexdigest()
 
 
 def new_block(
@@ -129,10 +145,16 @@ def block_sizes(
     return sizes[: totals.index(num_models) + 1]
 
 
-def ensure_blocks(
-    run: store.Run, dataset: contracts.Dataset, seed: int, sizes: list[int], design: str
+def planned_blocks(
+    dataset: contracts.Dataset,
+    seed: int,
+    blocks: list[dict[str, Any]],
+    sizes: list[int],
+    design: str,
 ) -> list[dict[str, Any]]:
-    """Stores the descriptions of new blocks; returns those of `sizes`."""
-    for number in range(len(run.blocks()), len(sizes)):
-        run.add_block(new_block(dataset, seed, number, sizes[number], design))
-    return run.blocks()[: len(sizes)]
+    """The stored blocks of `sizes` and descriptions of those to come."""
+    new = [
+        new_block(dataset, seed, number, sizes[number], design)
+        for number in range(len(blocks), len(sizes))
+    ]
+    return [*blocks, *new][: len(sizes)]

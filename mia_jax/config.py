@@ -85,6 +85,16 @@ class MaskSettings:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class RiskSettings:
+    """What "proven" means."""
+
+    fdr: float = _field(0.05, "false-discovery rate of proven patients")
+
+    def __post_init__(self):
+        _check_range("risk", self, "fdr", 0.0, 0.5, above=True)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class SpeedSettings:
     """What changes the speed and nothing else."""
 
@@ -127,9 +137,10 @@ class RunSettings:
     train: TrainSettings
     defence: Plugin
     attack: Plugin
+    risk: RiskSettings
 
     def training_dict(self) -> dict[str, Any]:
-        """What the trained groups depend on: all but the attack and `num_models`."""
+        """What the trained groups depend on: all but attack, risk and `num_models`."""
         train = dataclasses.asdict(self.train)
         del train["num_models"]
         plugins = {
@@ -171,6 +182,7 @@ def default(**plugins: str) -> ml_collections.ConfigDict:
         config[section] = {"name": chosen[section], **options}
     config.masks = dataclasses.asdict(MaskSettings())
     config.train = dataclasses.asdict(TrainSettings())
+    config.risk = dataclasses.asdict(RiskSettings())
     config.speed = dataclasses.asdict(SpeedSettings())
     return config
 
@@ -186,6 +198,7 @@ def settings(config: ml_collections.ConfigDict) -> tuple[RunSettings, SpeedSetti
         seed=config.seed,
         masks=MaskSettings(**config.masks),
         train=TrainSettings(**config.train),
+        risk=RiskSettings(**config.risk),
         **plugins,
     )
     return run, SpeedSettings(**config.speed)
@@ -204,7 +217,12 @@ def describe(config: ml_collections.ConfigDict) -> list[tuple[str, Any, str]]:
 
 
 def _comments(section: str, config: ml_collections.ConfigDict) -> dict[str, str]:
-    classes = {"train": TrainSettings, "masks": MaskSettings, "speed": SpeedSettings}
+    classes = {
+        "train": TrainSettings,
+        "masks": MaskSettings,
+        "risk": RiskSettings,
+        "speed": SpeedSettings,
+    }
     if section in classes:
         fields = dataclasses.fields(classes[section])
         return {field.name: field.metadata["doc"] for field in fields}
@@ -252,3 +270,9 @@ def _check_range(
         f"must be {bound} and at most {high:g}",
         f"set --config.{section}.{name}=...",
     )
+
+
+def preset(presets: dict[str, dict[str, Any]], name: str) -> dict[str, Any]:
+    """One of a config file's presets, by the text after the colon of `--config`."""
+    validate.one_of("preset", name, presets)
+    return presets[name]

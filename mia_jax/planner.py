@@ -10,7 +10,7 @@ import numpy as np
 from mia_jax import shadow, validate
 
 # Steps timed for the estimate, after one warm-up of as many.
-_TIMED_STEPS = 8
+TIMED_STEPS = 8
 
 
 def configure_cpu() -> None:
@@ -66,7 +66,7 @@ def estimate(engine: shadow.Engine, todo: list[shadow.Group]) -> Estimate:
     if not todo:
         return Estimate(0.0, 0.0)
     device = next(iter(engine.data))
-    steps = jax.device_put(np.arange(_TIMED_STEPS, dtype=np.int32), device)
+    steps = jax.device_put(np.arange(TIMED_STEPS, dtype=np.int32), device)
     begin = time.perf_counter()
     arguments = (*engine.start(todo[0], device), steps, *engine.data[device])
     compiled = engine.programs.train.lower(*arguments).compile()
@@ -89,7 +89,7 @@ def _time(engine, group, device, compiled, steps) -> float:
     jax.block_until_ready(arguments)
     begin = time.perf_counter()
     jax.block_until_ready(compiled(*arguments, steps, *engine.data[device]))
-    return (time.perf_counter() - begin) / _TIMED_STEPS
+    return (time.perf_counter() - begin) / TIMED_STEPS
 
 
 def total_memory_gigabytes() -> float | None:

@@ -106,8 +106,7 @@ def write(folder: pathlib.Path, arrays: dict[str, np.ndarray], **files: Any) -> 
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in arrays.items():
-        with results.atomic(folder / f"{name}.npy") as file:
-            np.save(file, array)
+        results.write_array(folder / f"{name}.npy", array)
     results.write_csv(folder / "records.csv", files["records"])
     for name in ("task", "metrics"):
         results.write_json(folder / f"{name}.json", files[name])

@@ -14,9 +14,10 @@ import pathlib
 import pickle
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from mia_jax import _files, _pickle, validate
+from mia_jax import _files, _npy, _pickle, validate
 
 # The files of a finished run that `load(folder)` reads, and what each one holds.
 KINDS = {
@@ -82,7 +83,7 @@ def load(path: str | os.PathLike[str]) -> dict[str, Any]:
 def _load_file(path: pathlib.Path) -> dict[str, Any]:
     try:
         return _pickle.loads(path.read_bytes())
-    except _pickle.Damaged as error:
+    except _pickle.DamagedError as error:
         raise DamagedFileError(
             f"{path}: {error}",
             "must be a whole result file of mia_jax",
@@ -143,3 +144,18 @@ def write_csv(path: str | os.PathLike[str], frame: pd.DataFrame) -> None:
     """
     text = frame.to_csv(index=False, lineterminator="\n")
     _files.write(path, text.encode())
+
+
+def write_array(path: str | os.PathLike[str], array: np.ndarray) -> None:
+    """Writes a `.npy` file, in place of any older one; makes its folders.
+
+    Raises:
+      validate.InputError: a type that `np.load` does not read without pickle.
+    """
+    validate.require(
+        _npy.is_storable(array),
+        f"{path}: an array of {array.dtype}",
+        "must be of a type that np.load reads without pickle",
+        "convert it, e.g. np.asarray(x, np.float32)",
+    )
+    _files.write(path, *_npy.to_bytes(array))

@@ -13,9 +13,7 @@ at any moment leaves at worst files that no manifest names; `Run.clean` removes 
 
 import dataclasses
 import hashlib
-import io
 import json
-import math
 import os
 import pathlib
 import re
@@ -25,12 +23,10 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import _files, validate
+from mia_jax import _files, _manifests, _npy, validate
 
+FOLDER = "groups"  # in the folder of a whole audit
 _MANIFEST = re.compile(r"group_(\d{3,})\.json")
-_DATA = re.compile(r"group_\d{3,}\.\w+\.[0-9a-f]{16}\.npy")
-_RESERVED = {"group", "fingerprint", "files"}
-_HASH_CHUNK = 1 << 20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +67,7 @@ class Run:
         """
         if not isinstance(arrays, Mapping):
             arrays = {"statistic": arrays}
-        _check_request(group, arrays, manifest_fields)
+        _manifests.check(group, arrays, manifest_fields)
         seen = self._raw_manifest(group)
         if self._parse(group, seen) is not None:
             return False
@@ -114,17 +110,17 @@ class Run:
     def read(
         self,
         group: int,
+        name: str = "statistic",
         rows: slice | Sequence[int] | None = None,
         columns: slice = slice(None),
-        name: str = "statistic",
     ) -> np.ndarray:
         """Reads a part of a committed array, and only that part, into new memory.
 
         Args:
           group: number of the group.
+          name: which array of the group.
           rows: models of the group, by position; None = all.
           columns: records, a slice of step 1.
-          name: which array of the group.
 
         Returns:
           [rows, columns, ...], as written.
@@ -134,7 +130,7 @@ class Run:
         """
         files = self.manifest(group)["files"]
         validate.one_of(f"array of group {group}", name, files)
-        return _read(self.folder / files[name]["file"], files[name], rows, columns)
+        return _npy.read(self.folder / files[name]["file"], files[name], rows, columns)
 
     def verify(self, group: int) -> None:
         """Checks size and sha256 of every file of a committed group.
@@ -145,12 +141,14 @@ class Run:
         """
         for entry in self.manifest(group)["files"].values():
             path = self.folder / entry["file"]
-            if _sha256_of_file(path) != entry["sha256"]:
-                raise _damaged(path, "its sha256 is not the one in the manifest")
+            if _npy.sha256(path) != entry["sha256"]:
+                raise _npy.damaged(path, "its sha256 is not the one in the manifest")
 
     def discard(self, group: int) -> None:
-        """Takes a group's commit back, so that it is trained again; `clean` does the
-        rest. Do not call it while workers train that group."""
+        """Takes a commit back, so that the group is trained again.
+
+        Removes the manifest alone: another worker may be writing the same data file.
+        """
         self._manifest_path(group).unlink(missing_ok=True)
 
     def clean(self, older_than_s: float = 86400) -> list[str]:
@@ -168,16 +166,14 @@ class Run:
             entry["file"]
             for match in map(_MANIFEST.fullmatch, names)
             if match
-            for entry in _entries(self._raw_manifest(int(match[1])))
+            for entry in _manifests.entries(self._raw_manifest(int(match[1])))
         }
         limit = time.time() - older_than_s
-        removed = []
-        for name in names:
-            is_waste = ".tmp-" in name or (_DATA.fullmatch(name) and name not in named)
-            path = self.folder / name
-            if is_waste and path.stat().st_mtime <= limit:
-                path.unlink(missing_ok=True)
-                removed.append(name)
+        unnamed = [n for n in names if _manifests.DATA.fullmatch(n) and n not in named]
+        waste = [name for name in names if ".tmp-" in name] + unnamed
+        removed = [name for name in waste if _is_older(self.folder / name, limit)]
+        for name in removed:
+            (self.folder / name).unlink(missing_ok=True)
         return removed
 
     def blocks(self) -> list[dict[str, Any]]:
@@ -225,20 +221,11 @@ class Run:
             return None
 
     def _parse(self, group: int, raw: bytes | None) -> dict[str, Any] | None:
-        """The manifest if it commits the group, else None."""
-        entries = _entries(raw)
-        if not entries:
-            return None
-        manifest = json.loads(raw)
-        mine = (manifest.get("group"), manifest.get("fingerprint"))
-        if mine != (group, self.fingerprint):
-            return None
-        sizes = [(_size(self.folder / e["file"]), e["bytes"]) for e in entries]
-        return manifest if all(have == want for have, want in sizes) else None
+        return _manifests.parse(raw, self.folder, group, self.fingerprint)
 
     def _write(self, group: int, name: str, array: np.ndarray) -> dict[str, Any]:
         """Writes one array under a name with its hash; returns its manifest entry."""
-        header, body = _npy(array)
+        header, body = _npy.to_bytes(array)
         sha256 = hashlib.sha256(header)
         sha256.update(body)
         digest = sha256.hexdigest()
@@ -268,6 +255,14 @@ class Run:
         aside.unlink()
 
 
+def _is_older(path: pathlib.Path, limit: float) -> bool:
+    """Whether a file was last written before a time; False if it is gone."""
+    try:
+        return path.stat().st_mtime <= limit
+    except FileNotFoundError:
+        return False
+
+
 def open_run(folder: str | os.PathLike[str], settings: dict[str, Any]) -> Run:
     """Opens a run, or starts it if the folder has none.
 
@@ -284,5 +279,21 @@ def open_run(folder: str | os.PathLike[str], settings: dict[str, Any]) -> Run:
     if not _files.create(path, text):
         stored = _files.read_json(path)
         if _files.to_json(stored, str(path), sort_keys=True) != text:
-            raise _other_settings(path, stored, json.loads(text))
+            raise _manifests.other_settings(path, stored, json.loads(text))
     return Run(path.parent, json.loads(text), hashlib.sha256(text).hexdigest())
+
+
+def reopen(folder: str | os.PathLike[str]) -> Run:
+    """Opens a run that is there, with the settings it was started with.
+
+    Raises:
+      validate.InputError: the folder holds no run.
+    """
+    path = pathlib.Path(folder) / "run.json"
+    validate.require(
+        path.exists(),
+        f"{path} is missing",
+        "a run must be trained before it is read",
+        "run: python -m experiments.train --config=... --workdir=... first",
+    )
+    return open_run(path.parent, _files.read_json(path))

@@ -119,6 +119,8 @@ def number(value: float | None, digits: int = 2) -> str:
     if value is None:
         return "-"
     text = f"{value:.{digits}f}"
+    if value < 1.0 <= float(text):  # certainty is never printed for less
+        return f">.{'9' * digits}"
     return text[1:] if text.startswith("0.") else text
 
 
@@ -238,10 +240,12 @@ def _tpr(summary: dict[str, Any]) -> str:
 
 
 def _findings(summary: dict[str, Any]) -> list[str]:
-    rows = [("null check", _null_check(summary)), ("accuracy", _accuracy(summary))]
-    if summary["groups_title"]:
-        rows.insert(1, ("groups", summary["groups_title"]))
-    return [_row(f"{label:<10}", f" {text}") for label, text in rows]
+    rows = [
+        ("null check", _null_check(summary)),
+        ("groups", summary["groups_title"]),
+        ("accuracy", _accuracy(summary)),  # unknown for models trained elsewhere
+    ]
+    return [_row(label, f" {text}") for label, text in rows if text]
 
 
 def _null_check(summary: dict[str, Any]) -> str:
@@ -251,7 +255,7 @@ def _null_check(summary: dict[str, Any]) -> str:
     if not check["num_proven"]:
         return text
     # Benjamini-Hochberg without any leak proves one or more with probability fdr.
-    return f"{text}: by chance in about {percent(summary['fdr'])} of 100 audits"
+    return f"{text}: by chance in about {100 * summary['fdr']:g} of 100 audits"
 
 
 def _accuracy(summary: dict[str, Any]) -> str:
@@ -272,7 +276,7 @@ def _files(summary: dict[str, Any], output: Output) -> list[str]:
         rows.append(("report", output.report, f"CONFIDENTIAL, {size}"))
     if output.public_report:
         rows.append(("share", output.public_report, "no individual rows"))
-    load = f'mia_jax.results.load("{workdir}/patients.pkl")'
+    load = f'mia_jax.results.load("{workdir}")'
     rows.append(("tables", f"{workdir}/tables/*.csv", load))
     width = max(len(path) for _, path, _ in rows)
     lines = [f"{label:<11}{path:<{width}}  {note}" for label, path, note in rows]

@@ -47,4 +47,5 @@ def settings(model="mlp", model_options=None, **train) -> config.RunSettings:
         train=config.TrainSettings(**{**defaults, **train}),
         defence=plugin("defences", "plain", {}),
         attack=plugin("attacks", "lira", {}),
+        risk=config.RiskSettings(),
     )

@@ -6,14 +6,13 @@ counts is what arrives on stderr.
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 
-import ml_collections
 import pytest
 
-from experiments import config_file, overrides, values
-from mia_jax import validate
+from experiments import config_file, overrides
 
 ROOT = pathlib.Path(__file__).parent.parent
 
@@ -44,6 +43,23 @@ if __name__ == "__main__":
     cli.config_flag()
     cli.run(main)
 '''
+
+SLOW = """
+import time
+
+from experiments import cli
+from mia_jax import progress
+
+
+def main(config, given):
+    with progress.Progress() as stages, stages.stage("train", "models", total=9):
+        print("working", flush=True)
+        time.sleep(60)
+
+
+cli.config_flag()
+cli.run(main)
+"""
 
 CONFIG = """
 import dataclasses
@@ -227,6 +243,25 @@ def test_exit_codes(folder, seed, code):
     assert done.stderr == (interrupted if code == 130 else "")
 
 
+def test_interrupt_key(folder):
+    """A real SIGINT in the middle of the work: one line, no traceback."""
+    (folder / "slow.py").write_text(SLOW)
+    process = subprocess.Popen(
+        [sys.executable, "slow.py", "--config=c.py", "--workdir=r"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "working\n"
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert stderr.startswith("interrupted: finished groups are kept")
+    assert stderr.count("\n") == 1
+
+
 def test_help_config_prints_every_field(folder):
     done = _run(folder, ["--config=c.py", "--config.train.num_models=64"])
     assert done.returncode == 2  # without --help_config, the workdir is needed
@@ -254,27 +289,3 @@ def test_messages_name_the_module_that_was_started(folder):
     arguments = ["--config=c.py", "--workdir"]
     done = _run(folder, arguments, program=("-m", "sample"))
     assert "python -m sample --help" in done.stderr
-
-
-def test_known_config_files_are_suggested(monkeypatch, tmp_path):
-    (tmp_path / "randhie.py").write_text(CONFIG)
-    (tmp_path / "synthetic.py").write_text(CONFIG)
-    monkeypatch.setattr(config_file, "CONFIGS", tmp_path)
-    with pytest.raises(validate.InputError) as caught:
-        config_file.load("configs/randhi.py")
-    assert caught.value.remedy == f"did you mean --config={tmp_path}/randhie.py ?"
-    assert "synthetic.py" in caught.value.rule
-    assert "randhie.py" in config_file.missing().remedy
-
-
-def test_what_is_shown_can_be_typed():
-    """`as_typed` is the inverse of the parsers, for every type that can be typed."""
-    for value in (3, -1, 1e-4, 0.0, True, False, "mlp", (64, 64), (3,), (0.5, 1.0), ()):
-        text = values.as_typed(value)
-        values.check("train.x", type(value), value, text)
-        config = ml_collections.ConfigDict({"x": value})
-        assert overrides.fields(config) == ["x"]
-    with pytest.raises(validate.InputError, match="1e3"):
-        values.check("train.x", int, 3, "1e3")
-    values.check("train.x", float, 0.0, "1e-4")
-    values.check("train.x", tuple, (0.5,), "1,2")  # whole numbers are numbers

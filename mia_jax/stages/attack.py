@@ -111,7 +111,7 @@ def _scores(given, folder: pathlib.Path, attack: config.Plugin) -> np.ndarray:
         given.patient_of_record,
         **attack.options,
     )
-    results.save_array(folder / "scores.npy", scores)
+    results.write_array(folder / "scores.npy", scores)
     return scores
 
 
@@ -141,7 +141,7 @@ def _risk(given, fdr: float, seed: int) -> tuple[Any, ...]:
     counts = float(np.median(risk.num_in)), float(np.median(risk.num_out))
     true_risk = distribution.fit(risk.auc_mask_free, *counts, seed=seed)
     by_group = groups.table(
-        given.groups, risk.is_proven, risk.auc_mask_free, risk.auc, *counts, seed=seed
+        given.groups, risk.is_proven, risk.auc_mask_free, *counts, seed=seed
     )
     return risk, record_risk, largest, by_group, true_risk, null
 

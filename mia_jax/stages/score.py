@@ -24,7 +24,7 @@ def gather(folder: pathlib.Path, num_models: int = 0) -> pathlib.Path:
     Raises:
       InputError: naming groups that are missing or damaged.
     """
-    run, dataset = store.reopen(folder), cohort.load(folder)
+    run, dataset = store.reopen(folder / store.FOLDER), cohort.load(folder)
     blocks = run.blocks()
     total = num_models or sum(block["num_models"] for block in blocks)
     sizes = cohort.block_sizes(blocks, total, blocks[0]["design"])

@@ -12,7 +12,6 @@ from mia_jax import (
     cohort,
     config,
     contracts,
-    data,
     planner,
     provenance,
     shadow,
@@ -26,7 +25,8 @@ class Job(NamedTuple):
     """A run that is opened, checked and ready to train.
 
     Attributes:
-      run: the store of its groups.
+      folder: of the run.
+      run: the store of its groups; None if there is none and nothing may be written.
       dataset: the cohort.
       settings: what changes the result.
       blocks: description of every block of models.
@@ -35,7 +35,8 @@ class Job(NamedTuple):
       engine: programs and data on the devices.
     """
 
-    run: store.Run
+    folder: pathlib.Path
+    run: store.Run | None
     dataset: contracts.Dataset
     settings: config.RunSettings
     blocks: list[dict[str, Any]]
@@ -50,6 +51,7 @@ def prepare(
     folder: pathlib.Path,
     worker: int = 0,
     num_workers: int = 1,
+    writes: bool = True,
 ) -> Job:
     """Loads the cohort, opens the run's folder and checks one against the other.
 
@@ -59,6 +61,7 @@ def prepare(
       folder: of the run; made if absent.
       worker: takes the groups g with g % num_workers == worker.
       num_workers: of this run, all with the same command.
+      writes: False = only look: nothing is created, and the job cannot be executed.
 
     Raises:
       InputError: bad settings or data, or a folder of another run.
@@ -70,21 +73,34 @@ def prepare(
         "set --worker and --num_workers",
     )
     devices = planner.devices(speed.num_devices)
-    dataset = data.load(settings.data)
-    run = store.open_run(folder, _identity(settings, dataset))
-    design = settings.masks.design
-    sizes = cohort.block_sizes(run.blocks(), settings.train.num_models, design)
-    blocks = cohort.ensure_blocks(run, dataset, settings.seed, sizes, design)
+    dataset = settings.data.call()
+    run = _open(settings, dataset, folder / store.FOLDER, writes)
+    blocks = _blocks(settings, dataset, run, writes)
+    sizes = [block["num_models"] for block in blocks]
     mask = cohort.member_mask(dataset, settings.seed, blocks)
     groups = shadow.groups(sizes, settings.train.models_per_group)
     mine = groups[worker::num_workers]
-    todo = [group for group in mine if not run.is_committed(group.id)]
+    todo = [g for g in mine if run is None or not run.is_committed(g.id)]
     engine = shadow.Engine(dataset, settings, speed, mask, devices)
-    return Job(run, dataset, settings, blocks, groups, todo, engine)
+    return Job(folder, run, dataset, settings, blocks, groups, todo, engine)
 
 
-def _identity(settings: config.RunSettings, dataset: contracts.Dataset):
-    return {**settings.training_dict(), "data_fingerprint": data.fingerprint(dataset)}
+def _open(settings, dataset, folder: pathlib.Path, writes: bool) -> store.Run | None:
+    if not writes and not folder.exists():
+        return None
+    fingerprint = cohort.fingerprint(dataset)
+    identity = {**settings.training_dict(), "data_fingerprint": fingerprint}
+    return store.open_run(folder, identity)
+
+
+def _blocks(settings, dataset, run: store.Run | None, writes: bool) -> list[dict]:
+    """Descriptions of all blocks; new ones are stored, and the first worker wins."""
+    stored, design = run.blocks() if run else [], settings.masks.design
+    sizes = cohort.block_sizes(stored, settings.train.num_models, design)
+    blocks = cohort.planned_blocks(dataset, settings.seed, stored, sizes, design)
+    if not writes:
+        return blocks
+    return [run.add_block(number, block) for number, block in enumerate(blocks)]
 
 
 def execute(job: Job, on_models_fn: Callable[[int], None] = lambda count: None) -> None:
@@ -94,7 +110,7 @@ def execute(job: Job, on_models_fn: Callable[[int], None] = lambda count: None) 
       job: from `prepare`.
       on_models_fn: called with the number of models of each group that is committed.
     """
-    cohort.save(job.run.folder, job.dataset)
+    cohort.save(job.folder, job.dataset)
     facts = provenance.collect()
     clock = _Clock()
 

@@ -1,0 +1,203 @@
+"""A made-up cohort whose risk is known: it shows that the tool finds what is there.
+
+A record is a point of `num_features` numbers: the centre of its class plus the
+patient's own offset plus noise, so that a small model learns typical patients without
+memorising them. Risk is planted in two places:
+
+  planted patients  labels of another class, and a private direction far out: a model
+                    gets them right only if it was trained on them (attribute "planted")
+  rare site         shifted, with class centres of its own, so that what its few
+                    patients teach cannot be learnt from the others (attribute "site")
+
+With `num_planted=0` and `rare_group_share=0.0` there is nothing to find. Images and
+signals are the same points drawn in smooth orthogonal patterns, so distances and
+therefore risks carry over.
+"""
+
+import numpy as np
+import pandas as pd
+
+from mia_jax import contracts, rng, validate
+from mia_jax.data import _build, _pictures
+
+_MODALITIES = ("tabular", "image", "signal")
+# Share of a record's unit variance that its patient's records have in common.
+_WITHIN_PATIENT = 0.5
+# Distances in units of a feature's standard deviation among typical records.
+_RARE_SHIFT = 4.0
+_PRIVATE_DISTANCE = 8.0
+_LEADS = 12
+
+
+def load(
+    num_patients: int = 1000,
+    modality: str = "tabular",
+    num_planted: int = 20,
+    signal: float = 6.0,
+    rare_group_share: float = 0.05,
+    max_records: int = 8,
+    num_classes: int = 2,
+    num_features: int = 20,
+    image_size: int = 32,
+    signal_length: int = 250,
+    test_share: float = 0.2,
+    seed: int = 0,
+) -> contracts.Dataset:
+    """Generates the cohort; the same options give the same bits.
+
+    Args:
+      num_patients: patients, at least 10.
+      modality: tabular [num_features], image [image_size, image_size, 1] or signal
+        [signal_length, 12] (leads).
+      num_planted: atypical patients, all of them in the pool.
+      signal: distance of a class's centre from the origin, in standard deviations; at
+        6.0 two classes overlap in 1 record of 100,000.
+      rare_group_share: share of patients of the rare site.
+      max_records: most records of a patient; about 60 % have 1, 30 % have 2 to 4.
+      num_classes: 2 or more.
+      num_features: numbers that a record is made of, at least 2 num_classes + 2.
+      image_size: pixels of an image's side.
+      signal_length: samples of a signal.
+      test_share: share of the patients held out from all models.
+      seed: seed of cohort and split.
+
+    Returns:
+      Groups "planted" (planted, typical), "site" (rare, common) and "records" (1, 2-4,
+      5+). Inputs are not scaled further.
+
+    Raises:
+      InputError: an option out of its range.
+    """
+    _check_options(num_patients, modality, max_records, num_classes, num_features)
+    _check_shares(signal, rare_group_share)
+    generator = rng.host(seed, "synthetic")
+    is_test = _build.split(np.arange(num_patients), test_share, seed)
+    is_planted = _choose_planted(generator, is_test, num_planted)
+    is_rare = np.zeros(num_patients, bool)
+    num_rare = round(rare_group_share * num_patients)
+    is_rare[generator.permutation(num_patients)[:num_rare]] = True
+    num_records = _num_records(generator, num_patients, max_records)
+    owner = np.repeat(np.arange(num_patients, dtype=np.int32), num_records)
+    true_class = generator.integers(0, num_classes, len(owner))
+    centres = signal * np.eye(num_features)
+    points = centres[true_class + num_classes * is_rare[owner]]
+    points[:, 2 * num_classes] += _RARE_SHIFT * is_rare[owner]
+    points += _noise(generator, owner, num_features)
+    points += _private(generator, is_planted, num_classes, num_features)[owner]
+    # The next class in place of the true one, for planted patients.
+    labels = (true_class + is_planted[owner]) % num_classes
+    shapes = {"image": (image_size, image_size, 1), "signal": (signal_length, _LEADS)}
+    inputs = points.astype(np.float32)
+    if modality != "tabular":
+        inputs = _pictures.draw(generator, points, shapes[modality])
+    patient_ids = np.asarray([f"p{i:06d}" for i in range(num_patients)])
+    dataset = contracts.Dataset(
+        name="synthetic",
+        title=f"Synthetic cohort ({modality})",
+        inputs=inputs,
+        labels=labels.astype(np.int32),
+        task="binary" if num_classes == 2 else "multiclass",
+        class_names=tuple(f"class {k}" for k in range(num_classes)),
+        record_ids=_record_ids(patient_ids, num_records),
+        patient_ids=patient_ids,
+        patient_of_record=owner,
+        is_test=is_test,
+        unit_of_patient=np.arange(num_patients, dtype=np.int32),
+        unit="patient",
+        groups=_groups(is_planted, is_rare, num_records),
+    )
+    return _build.check(dataset)
+
+
+def _check_options(num_patients, modality, max_records, num_classes, num_features):
+    validate.one_of("data.modality", modality, _MODALITIES)
+    at_least = {
+        "num_patients": (num_patients, 10),
+        "max_records": (max_records, 1),
+        "num_classes": (num_classes, 2),
+        # Two sets of class centres, the rare shift, one direction to be private in.
+        "num_features": (num_features, 2 * num_classes + 2),
+    }
+    for name, (value, least) in at_least.items():
+        validate.require(
+            value >= least,
+            f"data.{name}={value}",
+            f"must be at least {least}",
+            f"set --config.data.{name}={least}",
+        )
+
+
+def _check_shares(signal: float, rare_group_share: float) -> None:
+    ranges = {"signal": (signal, 1e6), "rare_group_share": (rare_group_share, 0.999)}
+    for name, (value, most) in ranges.items():
+        validate.require(
+            0 <= value <= most,
+            f"data.{name}={value}",
+            f"must be at least 0 and at most {most:g}",
+            "see --help_config for its meaning and default",
+        )
+
+
+def _choose_planted(
+    generator: np.random.Generator, is_test: np.ndarray, num_planted: int
+) -> np.ndarray:
+    pool = np.flatnonzero(~is_test)
+    validate.require(
+        0 <= num_planted <= len(pool),
+        f"data.num_planted={num_planted}",
+        f"must be in 0..{len(pool)}, the patients that are not held out",
+        "use fewer planted patients or more patients",
+    )
+    is_planted = np.zeros(len(is_test), bool)
+    is_planted[generator.permutation(pool)[:num_planted]] = True
+    return is_planted
+
+
+def _num_records(
+    generator: np.random.Generator, num_patients: int, max_records: int
+) -> np.ndarray:
+    """[patients]: 60 % have 1 record, 30 % 2 to 4, 10 % 5 to `max_records`."""
+    low, high = np.array([1, 2, 5]), np.array([1, 4, max(max_records, 5)])
+    size = np.searchsorted([0.6, 0.9], generator.random(num_patients), side="right")
+    return np.minimum(generator.integers(low[size], high[size] + 1), max_records)
+
+
+def _noise(
+    generator: np.random.Generator, owner: np.ndarray, num_features: int
+) -> np.ndarray:
+    """[records, features], unit variance, correlated within a patient."""
+    of_patient = generator.standard_normal((int(owner[-1]) + 1, num_features))
+    of_record = generator.standard_normal((len(owner), num_features))
+    shared, own = np.sqrt(_WITHIN_PATIENT), np.sqrt(1 - _WITHIN_PATIENT)
+    return shared * of_patient[owner] + own * of_record
+
+
+def _private(
+    generator: np.random.Generator,
+    is_planted: np.ndarray,
+    num_classes: int,
+    num_features: int,
+) -> np.ndarray:
+    """[patients, features]: a far offset of each planted patient, away from classes."""
+    direction = generator.standard_normal((len(is_planted), num_features))
+    direction[:, : 2 * num_classes] = 0.0
+    direction /= np.sqrt((direction**2).sum(axis=1, keepdims=True))
+    return _PRIVATE_DISTANCE * direction * is_planted[:, None]
+
+
+def _record_ids(patient_ids: np.ndarray, num_records: np.ndarray) -> np.ndarray:
+    pairs = zip(patient_ids.tolist(), num_records.tolist())
+    return np.asarray([f"{i}-{k + 1}" for i, number in pairs for k in range(number)])
+
+
+def _groups(
+    is_planted: np.ndarray, is_rare: np.ndarray, num_records: np.ndarray
+) -> pd.DataFrame:
+    size = np.searchsorted([2, 5], num_records, side="right")
+    return pd.DataFrame(
+        {
+            "planted": np.where(is_planted, "planted", "typical"),
+            "site": np.where(is_rare, "rare", "common"),
+            "records": np.array(["1", "2-4", "5+"])[size],
+        }
+    )

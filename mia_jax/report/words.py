@@ -1,0 +1,67 @@
+"""Numbers as a clinician reads them. A missing number is always "not measured"."""
+
+import math
+
+MISSING = "not measured"
+
+
+def is_missing(value: float | None) -> bool:
+    """Whether there is no number: None, NaN or infinite."""
+    return value is None or not math.isfinite(value)
+
+
+def count(value: float) -> str:
+    """Whole number with thousands separators: "4,730"."""
+    return f"{value:,.0f}"
+
+
+def times(auc: float | None) -> str:
+    """An AUC as times in 100, never 100: .873 -> "87", .997 -> "over 99"."""
+    if is_missing(auc):
+        return MISSING
+    return "over 99" if auc >= 0.995 else f"{100 * auc:.0f}"
+
+
+def percent(share: float | None, unit: str = " %") -> str:
+    """A share with two digits where small: "7 %", "1.4 %", ".02 %" as "0.02 %".
+
+    Never rounded to none or all where it is not: "under 0.01 %", "over 99 %".
+    """
+    if is_missing(share):
+        return MISSING
+    value = 100 * share
+    if 0 < value < 0.01:
+        return f"under 0.01{unit}"
+    if 99.5 <= value < 100:
+        return f"over 99{unit}"
+    digits = 0 if value >= 4.95 or value == 0 else 1 if value >= 0.095 else 2
+    return f"{value:.{digits}f}{unit}"
+
+
+def percent_range(low: float | None, high: float | None) -> str:
+    """Two shares without their unit: "6 to 8"."""
+    if is_missing(low) or is_missing(high):
+        return MISSING
+    return f"{percent(low, '')} to {percent(high, '')}"
+
+
+def about(value: float, most: int) -> str:
+    """An estimated number of patients without false precision: 335.8 -> "335".
+
+    Exact to 20, then to the nearest 5, from 1,000 to the nearest 50, from 10,000 to the
+    nearest 500; rounding never reaches `most`, the number of all patients.
+    """
+    step = 1 if value < 20 else 5 if value < 1_000 else 50 if value < 10_000 else 500
+    rounded = round(value / step) * step
+    return count(rounded if rounded < most else min(round(value), most))
+
+
+def seconds(value: float | None) -> str:
+    """Wall time: "8 s", "3 min 20 s", "2 h 5 min"."""
+    if is_missing(value):
+        return MISSING
+    whole = round(value)
+    if whole < 60:
+        return f"{value:.1f} s" if value < 10 else f"{whole} s"
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {whole % 60} s"

@@ -1,0 +1,85 @@
+"""The plan of a training run, for the terminal: what, how long, how precise."""
+
+import pathlib
+
+import jax
+import numpy as np
+
+import mia_jax
+from mia_jax import planner, provenance, terminal
+from mia_jax.risk import precision
+from mia_jax.stages import train
+
+
+def of(job: train.Job) -> terminal.Plan:
+    """Measures a few steps of the run's own program and describes the run.
+
+    Args:
+      job: from `train.prepare`.
+    """
+    dataset, settings = job.dataset, job.settings
+    estimate = planner.estimate(job.engine, job.todo)
+    sizes = tuple(block["num_models"] for block in job.blocks)
+    counts = np.bincount(dataset.patient_of_record)
+    audited = int((~dataset.is_test).sum())
+    limit = precision.detection_limit(sizes, audited)
+    return terminal.Plan(
+        program=program(),
+        title=dataset.title,
+        num_records=dataset.num_records,
+        num_patients=dataset.num_patients,
+        num_audited=audited,
+        records_per_patient=(int(counts.min()), int(counts.max())),
+        num_classes=len(dataset.class_names),
+        blocks=sizes,
+        model=describe_plugin(settings.model.name, settings.model.options),
+        epochs=settings.train.epochs,
+        design=settings.masks.design,
+        unit=dataset.unit,
+        defence=_defence(settings.defence.name),
+        attacks=(settings.attack.name,),
+        statistic="logit-scaled confidence",
+        seconds=estimate.seconds,
+        timing=f"training; measured on {planner.TIMED_STEPS} steps of one group",
+        gigabytes=estimate.gigabytes,
+        total_gigabytes=planner.total_memory_gigabytes(),
+        half_width=precision.half_width(sizes),
+        detection_limit=limit if np.isfinite(limit) else None,
+        models_needed=precision.models_needed(audited, settings.risk.fdr),
+        workdir=str(job.folder),
+        note=_note(job),
+    )
+
+
+def program() -> str:
+    """Versions and devices in one line."""
+    code = provenance.code()
+    version = mia_jax.__version__
+    known = version if code == version else f"{version} ({code[:7]})"
+    return f"mia_jax {known}, JAX {jax.__version__}, {provenance.device()}"
+
+
+def describe_plugin(name: str, options: dict) -> str:
+    """A plug-in with its options: "mlp (widths 128 x 128, activation relu)"."""
+    words = []
+    for option, value in options.items():
+        text = " x ".join(map(str, value)) if isinstance(value, tuple | list) else value
+        words.append(f"{option} {text}")
+    return f"{name} ({', '.join(words)})" if words else name
+
+
+def _defence(name: str) -> str:
+    return "plain (no differential privacy)" if name == "plain" else name
+
+
+def _note(job: train.Job) -> str:
+    done = len(job.groups) - len(job.todo)
+    if job.run is None or not done:
+        return "new folder" if not _has_results(job.folder) else "starts anew"
+    if not job.todo:
+        return f"all {done} groups are on disk: nothing to train"
+    return f"continues: {done} of {len(job.groups)} groups are on disk"
+
+
+def _has_results(folder: pathlib.Path) -> bool:
+    return (folder / "summary.json").exists()
