@@ -247,7 +247,9 @@ def _parameters(kind: str, name: str) -> dict[str, Any]:
     """The keyword options of a plug-in's function and their defaults."""
     function = getattr(find(kind, name), FUNCTIONS[kind])
     parameters = inspect.signature(function).parameters.values()
-    return {p.name: p.default for p in parameters if p.default is not p.empty}
+    # None marks an argument that callers compute, not an option.
+    is_option = lambda p: p.default is not p.empty and p.default is not None
+    return {p.name: p.default for p in parameters if is_option(p)}
 
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:

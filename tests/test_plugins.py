@@ -15,7 +15,7 @@ from mia_jax import config
 def test_every_plugin_documents_its_options(kind):
     for name in config.names(kind):
         function = getattr(config.find(kind, name), config.FUNCTIONS[kind])
-        options = set(config._parameters(kind, name)) - {"cohort"}
+        options = set(config._parameters(kind, name))
         assert options <= set(config.argument_docs(function)), name
         assert inspect.getdoc(config.find(kind, name)), name
 

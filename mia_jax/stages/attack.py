@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from absl import logging
 
 from mia_jax import (
     config,
@@ -17,7 +18,7 @@ from mia_jax import (
     provenance,
     results,
 )
-from mia_jax.risk import distribution, groups, null_check, patients, records
+from mia_jax.risk import design, distribution, groups, null_check, patients, records
 from mia_jax.stages import curves, summary
 
 # Step ROC curves are drawn on this grid of false-positive rates.
@@ -43,6 +44,7 @@ class Found(NamedTuple):
       auc_max_record: [patients] the largest record AUC of each patient.
       groups: table of groups.
       true_risk: denoised distribution of the true AUC.
+      is_denoised: whether it rests on enough patients and models to be printed.
       null: the patient test on permuted masks.
     """
 
@@ -57,6 +59,7 @@ class Found(NamedTuple):
     auc_max_record: np.ndarray
     groups: pd.DataFrame
     true_risk: distribution.Distribution
+    is_denoised: bool
     null: null_check.Null
 
 
@@ -81,7 +84,7 @@ def run(
     """
     seconds: dict[str, float] = {}
     with _timed(seconds, "attack"):
-        given = predictions.read(source)
+        given = _with_pairs(predictions.read(source))
         folder.mkdir(parents=True, exist_ok=True)
         pooled = _pooled(given, _scores(given, folder, attack))
     with _timed(seconds, "risk"):
@@ -100,6 +103,16 @@ def _timed(seconds: dict[str, float], name: str) -> Iterator[None]:
     begin = time.perf_counter()
     yield
     seconds[name] = round(time.perf_counter() - begin, 2)
+
+
+def _with_pairs(given: predictions.Predictions) -> predictions.Predictions:
+    """Takes complementary pairs of models as blocks of two: the exact test needs it."""
+    pair = design.detect_pairs(given.member_mask)
+    if pair is None:
+        return given
+    logging.info("models come in pairs with opposite masks: each pair is a block")
+    about = {**given.about, "design": "complementary pairs"}
+    return given._replace(block_of_model=pair.astype(np.int32), about=about)
 
 
 def _scores(given, folder: pathlib.Path, attack: config.Plugin) -> np.ndarray:
@@ -132,18 +145,18 @@ def _pooled(given, scores: np.ndarray) -> tuple[Any, ...]:
 def _risk(given, fdr: float, seed: int) -> tuple[Any, ...]:
     """Risk of patients, records and groups, and the same test where nothing leaks."""
     arrays = given.statistic, given.member_mask, given.patient_of_record
-    risk = patients.audit(*arrays, given.block_of_model, fdr=fdr)
+    units = given.unit_of_patient
+    risk = patients.audit(*arrays, given.block_of_model, fdr, units)
     record_risk = records.audit(*arrays, given.block_of_model)
     largest = records.largest(record_risk.auc, given.patient_of_record)
-    null = null_check.run(
-        *arrays, given.block_of_model, given.unit_of_patient, fdr=fdr, seed=seed
-    )
+    null = null_check.run(*arrays, given.block_of_model, units, fdr, seed)
     counts = float(np.median(risk.num_in)), float(np.median(risk.num_out))
+    is_denoised = distribution.is_reportable(len(risk.auc), *counts)
     true_risk = distribution.fit(risk.auc_mask_free, *counts, seed=seed)
     by_group = groups.table(
         given.groups, risk.is_proven, risk.auc_mask_free, *counts, seed=seed
     )
-    return risk, record_risk, largest, by_group, true_risk, null
+    return risk, record_risk, largest, by_group, true_risk, is_denoised, null
 
 
 def _write(
@@ -194,7 +207,7 @@ def _curves(found: Found, patient_table: pd.DataFrame) -> dict[str, pd.DataFrame
     return {
         "roc": curves.roc(FPR_GRID, found.roc),
         "survival": curves.survival(auc, null_auc),
-        "denoised": curves.denoised(found.true_risk),
+        "denoised": curves.denoised(found.true_risk, found.is_denoised),
         "histogram": curves.histogram(auc, found.risk.is_proven, null_auc),
         "by_num_records": curves.by_num_records(patient_table, null_auc),
         "max_record": curves.max_record(

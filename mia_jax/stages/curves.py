@@ -46,12 +46,17 @@ def survival(auc: np.ndarray, null_auc: np.ndarray) -> pd.DataFrame:
     )
 
 
-def denoised(true_risk: distribution.Distribution) -> pd.DataFrame:
-    """Share of patients whose true AUC is above each grid point, with its 95 % band."""
+def denoised(
+    true_risk: distribution.Distribution, is_reportable: bool
+) -> pd.DataFrame:
+    """Share of patients whose true AUC is above each grid point, with its 95 % band.
+
+    No rows where too few patients or models would make it up.
+    """
     share, low, high = distribution.share_above(true_risk, DENOISED_GRID)
     return pd.DataFrame(
         {"auc": DENOISED_GRID, "share": share, "low": low, "high": high}
-    )
+    )[: None if is_reportable else 0]
 
 
 def histogram(

@@ -63,7 +63,7 @@ def _manifests(run: store.Run, sizes: list[int]) -> list[dict[str, Any]]:
 
 
 def _statistic(run: store.Run, manifests, pool: np.ndarray) -> np.ndarray:
-    parts = [run.read(group, "statistic")[:, pool] for group in range(len(manifests))]
+    parts = [run.read(group)[:, pool] for group in range(len(manifests))]
     return np.concatenate(parts)
 
 

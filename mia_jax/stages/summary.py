@@ -83,6 +83,8 @@ def _aggregate(found: Any) -> dict[str, Any]:
 def _patients(found: Any) -> dict[str, Any]:
     risk = found.risk
     share, low, high = distribution.share_above(found.true_risk, THRESHOLDS)
+    if not found.is_denoised:
+        share = low = high = np.full(len(THRESHOLDS), np.nan)
     key = lambda value: f"{value:g}"
     exposed = {
         key(t): {"share": _number(s), "low": _number(a), "high": _number(b)}
@@ -125,7 +127,8 @@ def _worst(risk: Any) -> dict[str, float]:
 
 
 def _precision(found: Any) -> dict[str, Any]:
-    num_models, num_patients = len(found.given.member_mask), len(found.risk.auc)
+    sizes = np.bincount(found.given.block_of_model)
+    num_models, num_patients = [int(size) for size in sizes], len(found.risk.auc)
     return {
         "precision": {
             "sd_at_half": precision.null_sd(num_models),

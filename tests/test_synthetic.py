@@ -1,0 +1,181 @@
+"""The made-up cohort: known risk is where it says, and nowhere else."""
+
+import numpy as np
+import pytest
+
+from mia_jax import validate
+from mia_jax.data import _build, _pictures, synthetic
+
+
+def _margins(dataset, members=False, folds=20):
+    """Margin of the own class in a ridge classifier; negative = classified wrongly.
+
+    Closed form, trained on the pool without a twentieth of the patients at a time
+    (`members`: with them), so a record is predicted without its own patient.
+    """
+    inputs = dataset.inputs.reshape(dataset.num_records, -1).astype(np.float64)
+    inputs = np.c_[inputs, np.ones(len(inputs))]
+    targets = 2.0 * np.eye(len(dataset.class_names))[dataset.labels] - 1.0
+    fold, pool = dataset.patient_of_record % folds, dataset.is_pool_record
+    outputs = np.zeros(targets.shape)
+    for number in range(folds):
+        train = pool & ((fold != number) | members)
+        gram = inputs[train].T @ inputs[train] + np.eye(inputs.shape[1])
+        weights = np.linalg.solve(gram, inputs[train].T @ targets[train])
+        outputs[fold == number] = inputs[fold == number] @ weights
+    own = np.take_along_axis(outputs, dataset.labels[:, None], 1)[:, 0]
+    np.put_along_axis(outputs, dataset.labels[:, None], -np.inf, 1)
+    return own - outputs.max(1)
+
+
+def _pool_records(dataset):
+    """Masks [records] of planted, rare and typical pool records."""
+    groups = dataset.groups.iloc[dataset.patient_of_record]
+    planted = (groups["planted"] == "planted").to_numpy()
+    rare = (groups["site"] == "rare").to_numpy() & ~planted
+    pool = dataset.is_pool_record
+    return planted & pool, rare & pool, pool & ~planted & ~rare
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"num_classes": 4},
+        {"modality": "image", "image_size": 16},
+        {"modality": "signal", "signal_length": 40},
+    ],
+    ids=["tabular", "4 classes", "image", "signal"],
+)
+def test_planted_patients_need_memorising_and_typical_ones_do_not(options):
+    dataset = synthetic.load(**options)
+    margins = _margins(dataset)
+    planted, rare, typical = _pool_records(dataset)
+    assert (margins[planted] < 0).mean() > 0.9
+    assert (margins[typical] < 0).mean() < 0.02
+    assert (margins[rare] < 0).mean() > (margins[typical] < 0).mean()
+
+
+def test_planted_patients_can_be_memorised():
+    """One nearest neighbour among the pool, the record itself included or not."""
+    dataset = synthetic.load()
+    planted, _, _ = _pool_records(dataset)
+    inputs = dataset.inputs.astype(np.float64)
+    square = (inputs**2).sum(1)
+    distance = square[:, None] + square - 2 * inputs @ inputs.T
+    distance[:, ~dataset.is_pool_record] = np.inf
+    with_it = dataset.labels[distance.argmin(1)]
+    own = dataset.patient_of_record[:, None] == dataset.patient_of_record
+    without = dataset.labels[np.where(own, np.inf, distance).argmin(1)]
+    assert (with_it == dataset.labels)[planted].all()
+    assert (without == dataset.labels)[planted].mean() < 0.5
+
+
+def test_nothing_planted_nothing_to_find():
+    dataset = synthetic.load(num_planted=0, rare_group_share=0.0)
+    margins = _margins(dataset)[dataset.is_pool_record]
+    assert margins.min() > 0
+    # What one patient's presence in training changes, at most.
+    gain = _margins(dataset, members=True)[dataset.is_pool_record] - margins
+    assert np.abs(gain).mean() < 0.02
+    assert set(dataset.groups["planted"]) == {"typical"}
+    assert set(dataset.groups["site"]) == {"common"}
+
+
+def test_without_signal_nothing_can_be_learnt():
+    dataset = synthetic.load(num_planted=0, rare_group_share=0.0, signal=0.0)
+    # About 1,700 records: a fair coin is within .45 to .55 but once in 10,000.
+    assert 0.45 < (_margins(dataset)[dataset.is_pool_record] > 0).mean() < 0.55
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_counts_of_the_groups(seed):
+    dataset = synthetic.load(seed=seed, num_planted=13, rare_group_share=0.03)
+    is_planted = (dataset.groups["planted"] == "planted").to_numpy()
+    assert is_planted.sum() == 13
+    assert not (is_planted & dataset.is_test).any()
+    assert (dataset.groups["site"] == "rare").sum() == 30
+    assert dataset.is_test.sum() == 200
+    number = np.bincount(dataset.patient_of_record)
+    assert number.max() <= 8
+    expected = np.where(number == 1, "1", np.where(number < 5, "2-4", "5+"))
+    np.testing.assert_array_equal(dataset.groups["records"], expected)
+    assert (expected == "5+").sum() > 50
+
+
+def test_one_record_each():
+    dataset = synthetic.load(max_records=1)
+    assert dataset.num_records == dataset.num_patients == 1000
+    assert set(dataset.groups["records"]) == {"1"}
+
+
+@pytest.mark.parametrize(
+    ("options", "shape"),
+    [
+        ({"num_features": 9}, (9,)),
+        ({"modality": "image"}, (32, 32, 1)),
+        ({"modality": "image", "image_size": 8}, (8, 8, 1)),
+        ({"modality": "signal"}, (250, 12)),
+    ],
+)
+def test_shapes(options, shape):
+    dataset = synthetic.load(num_patients=50, num_planted=2, **options)
+    assert dataset.inputs.shape[1:] == shape
+
+
+def test_same_options_same_bits_other_seed_other_bits():
+    options = {"num_patients": 100, "modality": "image", "image_size": 8}
+    first = _build.fingerprint(synthetic.load(**options))
+    assert first == _build.fingerprint(synthetic.load(**options))
+    assert first != _build.fingerprint(synthetic.load(**options, seed=1))
+
+
+def test_records_of_a_patient_are_alike():
+    """The correlation within a patient is the stated half."""
+    dataset = synthetic.load(
+        num_patients=3000, num_planted=0, rare_group_share=0.0, signal=0.0
+    )
+    same = np.flatnonzero(np.diff(dataset.patient_of_record) == 0)
+    first, second = dataset.inputs[same], dataset.inputs[same + 1]
+    # About 3,400 pairs of 20 numbers: standard error below .01 even in clusters.
+    assert (first * second).mean() == pytest.approx(0.5, abs=0.05)
+    assert dataset.inputs.var() == pytest.approx(1.0, abs=0.05)
+
+
+def test_patterns_are_orthogonal_and_of_unit_variance():
+    flat = _pictures.patterns(7, 6, 10).reshape(7, -1)
+    np.testing.assert_allclose(flat @ flat.T, np.eye(7) * 60 / 7, atol=1e-12)
+    np.testing.assert_allclose(flat.mean(1), 0, atol=1e-12)
+
+
+def test_pictures_keep_distances():
+    generator = np.random.default_rng(0)
+    points = generator.standard_normal((20, 10))
+    pictures = _pictures.draw(generator, points, (30, 12)).reshape(20, -1)
+    before = ((points[:, None] - points) ** 2).sum(-1)
+    after = ((pictures[:, None] - pictures) ** 2).sum(-1) * 10 / 360
+    # Pixel noise of .05 adds 2 * 10 * .05^2 = .05 to squared distances of about 20.
+    off = ~np.eye(20, dtype=bool)
+    np.testing.assert_allclose(after[off], before[off] + 0.05, rtol=0.15)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"modality": "video"},
+        {"num_patients": 9},
+        {"num_planted": 801},
+        {"num_planted": -1},
+        {"num_classes": 1},
+        {"num_features": 5},
+        {"max_records": 0},
+        {"signal": float("nan")},
+        {"signal": -1.0},
+        {"rare_group_share": 1.0},
+        {"test_share": 1.0},
+        {"modality": "image", "image_size": 4},
+    ],
+)
+def test_options_out_of_range_are_refused(option):
+    with pytest.raises(validate.InputError, match=str(list(option)[0])[:6]):
+        synthetic.load(**option)
