@@ -39,7 +39,7 @@ def load_values(folder: pathlib.Path) -> tuple[np.ndarray, bool]:
     return load(folder, "statistic.npy"), False
 
 
-def shapes(values, is_logits: bool, mask, labels, about: dict[str, Any]) -> None:
+def shapes(values, is_logits: bool, mask, labels) -> None:
     """Raises unless all arrays fit and hold finite numbers that are no probabilities."""
     name = "logits.npy" if is_logits else "statistic.npy"
     wanted = (3, 4) if is_logits else (2, 3)
@@ -64,7 +64,6 @@ def shapes(values, is_logits: bool, mask, labels, about: dict[str, Any]) -> None
     _finite(name, values)
     if is_logits:
         _no_probabilities(values)
-    del about
 
 
 def _finite(name: str, values: np.ndarray) -> None:

@@ -71,10 +71,10 @@ def read(folder: str | pathlib.Path) -> Predictions:
     folder = pathlib.Path(folder)
     mask = checks.load(folder, "member_mask.npy")
     labels = checks.load(folder, "labels.npy")
-    records = _records(folder, len(labels))
     about = {**_DEFAULT_ABOUT, **_json(folder / "task.json")}
     values, is_logits = checks.load_values(folder)
-    checks.shapes(values, is_logits, mask, labels, about)
+    checks.shapes(values, is_logits, mask, labels)
+    records = _records(folder, len(labels))
     labels = checks.labels(labels, values, is_logits, about)
     about.setdefault("task", _task(values, is_logits, labels))
     patient_of_record, patient_ids = pd.factorize(records["patient_id"])

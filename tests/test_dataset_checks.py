@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mia_jax import validate
+from mia_jax import cohort, validate
 from mia_jax.data import _build
 
 
@@ -159,13 +159,13 @@ def test_fingerprint_sees_every_change():
         "groups": DATASET.groups.replace("male", "m"),
     }
     changed = [DATASET._replace(**{name: value}) for name, value in fields.items()]
-    prints = [_build.fingerprint(dataset) for dataset in (DATASET, *changed)]
+    prints = [cohort.fingerprint(dataset) for dataset in (DATASET, *changed)]
     assert len(set(prints)) == len(prints)
-    assert prints[0] == _build.fingerprint(cohorts.small())
+    assert prints[0] == cohort.fingerprint(cohorts.small())
 
 
 def test_fingerprint_does_not_depend_on_how_pandas_stores_text():
     groups = DATASET.groups
     stored = [groups.astype(kind) for kind in (object, "string", "category")]
-    prints = {_build.fingerprint(DATASET._replace(groups=g)) for g in [groups, *stored]}
+    prints = {cohort.fingerprint(DATASET._replace(groups=g)) for g in [groups, *stored]}
     assert len(prints) == 1

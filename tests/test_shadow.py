@@ -1,8 +1,8 @@
+import cohorts
 import jax
 import numpy as np
 import pytest
 
-import cohorts
 from mia_jax import config, contracts, masks, shadow, training, validate
 
 

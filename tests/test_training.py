@@ -1,10 +1,10 @@
+import cohorts
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-import cohorts
 from mia_jax import config, contracts, losses, rng, training
 
 

@@ -1,6 +1,5 @@
 """From arrays per record to a checked `contracts.Dataset`: what all sources share."""
 
-import hashlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -73,18 +72,3 @@ def check(dataset: contracts.Dataset) -> contracts.Dataset:
     for part in _checks.ALL:
         part(dataset)
     return dataset
-
-
-def fingerprint(dataset: contracts.Dataset) -> str:
-    """sha256 of everything in a data set, the same on every platform."""
-    digest = hashlib.sha256()
-    for name in ("inputs", "labels", "patient_of_record", "is_test", "unit_of_patient"):
-        array = np.ascontiguousarray(getattr(dataset, name))
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(array.tobytes())
-    texts = [dataset.name, dataset.task, *dataset.class_names]
-    texts += [*dataset.record_ids, *dataset.patient_ids, *dataset.groups.columns]
-    for column in dataset.groups:
-        texts += list(dataset.groups[column])
-    digest.update("\0".join(map(str, texts)).encode())
-    return digest.hexdigest()

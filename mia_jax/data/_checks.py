@@ -35,9 +35,8 @@ def arrays(dataset: contracts.Dataset) -> None:
     _shape("patient_of_record", dataset.patient_of_record, np.int32, (records,))
     _shape("is_test", dataset.is_test, np.bool_, (patients,))
     _shape("unit_of_patient", dataset.unit_of_patient, np.int32, (patients,))
-    for name in ("record_ids", "patient_ids"):
+    for name, size in (("record_ids", records), ("patient_ids", patients)):
         ids = getattr(dataset, name)
-        size = records if name == "record_ids" else patients
         validate.require(
             isinstance(ids, np.ndarray) and ids.dtype.kind == "U",
             f"{name} has type {getattr(ids, 'dtype', type(ids).__name__)}",
@@ -124,8 +123,7 @@ def classes(dataset: contracts.Dataset) -> None:
 
 def finite_inputs(dataset: contracts.Dataset) -> None:
     """No NaN or infinity."""
-    axes = tuple(range(1, dataset.inputs.ndim))
-    bad = ~np.isfinite(dataset.inputs).all(axis=axes)
+    bad = ~np.isfinite(dataset.inputs).reshape(dataset.num_records, -1).all(axis=1)
     validate.require(
         not bad.any(),
         f"inputs of record {validate.listing(dataset.record_ids[bad])}",
@@ -148,8 +146,7 @@ def units(dataset: contracts.Dataset) -> None:
         f"must number every {dataset.unit} 0, 1, 2, ... without a gap",
         "see contracts.Dataset",
     )
-    num_test = np.bincount(unit, weights=is_test)
-    size = np.bincount(unit)
+    num_test, size = np.bincount(unit, weights=is_test), np.bincount(unit)
     both = dataset.patient_ids[((num_test > 0) & (num_test < size))[unit]]
     validate.require(
         not len(both),

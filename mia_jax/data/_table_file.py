@@ -2,6 +2,7 @@
 
 import importlib.util
 import pathlib
+import warnings
 import zlib
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ from mia_jax import validate
 # What exports write for a missing number.
 _MISSING = ["", "NA", "N/A", "#N/A", "nan", "NaN", "null", "NULL", "None", "<NA>"]
 _READERS = {".csv": "csv", ".csv.gz": "csv", ".parquet": "parquet"}
-_UNREADABLE = (OSError, EOFError, UnicodeDecodeError, ValueError, zlib.error)
+_UNREADABLE = (OSError, EOFError, ValueError, pd.errors.ParserWarning, zlib.error)
 
 
 class Source(NamedTuple):
@@ -167,18 +168,21 @@ def _check_header(name: str, header: list[str], wanted: list[str]) -> None:
 
 
 def _read_csv(file: pathlib.Path, needed: list[str], text: list[str]) -> pd.DataFrame:
-    return pd.read_csv(
-        file,
-        usecols=needed,
-        dtype=dict.fromkeys(text, str),
-        # Text as it stands: "NA" may be a group, and an id is never a number.
-        keep_default_na=False,
-        na_values={column: _MISSING for column in needed if column not in text},
-        index_col=False,
-        encoding="utf-8-sig",
-        float_precision="round_trip",
-        low_memory=False,
-    )
+    with warnings.catch_warnings():
+        # A first row with more cells than the header would only warn and be cut.
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        # Not by `usecols`: with it, longer rows are cut without a word.
+        table = pd.read_csv(
+            file,
+            dtype=dict.fromkeys(text, str),
+            # Text as it stands: "NA" may be a group, and an id is never a number.
+            keep_default_na=False,
+            na_values={column: _MISSING for column in needed if column not in text},
+            index_col=False,
+            encoding="utf-8-sig",
+            low_memory=False,
+        )
+    return table[needed]
 
 
 def _as_text(column: pd.Series) -> pd.Series:

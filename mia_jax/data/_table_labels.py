@@ -108,7 +108,7 @@ def enough(
         file,
         column,
         f"class {validate.listing(repr(names[k]) for k in np.flatnonzero(lonely))}"
-        f" has {patients[lonely].min()} patient in the pool",
+        f" has {patients.min()} patient in the pool",
         "a class needs two patients that are not held out: one in, one out of a model",
         "drop these rows, join the class to another, or change the split",
     )

@@ -10,8 +10,7 @@ memorising them. Risk is planted in two places:
                     patients teach cannot be learnt from the others (attribute "site")
 
 With `num_planted=0` and `rare_group_share=0.0` there is nothing to find. Images and
-signals are the same points drawn in smooth orthogonal patterns, so distances and
-therefore risks carry over.
+signals are such points drawn in smooth patterns (`_pictures.py`): distances carry over.
 """
 
 import numpy as np
@@ -53,7 +52,7 @@ def load(
       signal: distance of a class's centre from the origin, in standard deviations; at
         6.0 two classes overlap in 1 record of 100,000.
       rare_group_share: share of patients of the rare site.
-      max_records: most records of a patient; about 60 % have 1, 30 % have 2 to 4.
+      max_records: most records of a patient; 60 % have 1, 30 % have 2 to 4.
       num_classes: 2 or more.
       num_features: numbers that a record is made of, at least 2 num_classes + 2.
       image_size: pixels of an image's side.
@@ -73,9 +72,8 @@ def load(
     generator = rng.host(seed, "synthetic")
     is_test = _build.split(np.arange(num_patients), test_share, seed)
     is_planted = _choose_planted(generator, is_test, num_planted)
-    is_rare = np.zeros(num_patients, bool)
     num_rare = round(rare_group_share * num_patients)
-    is_rare[generator.permutation(num_patients)[:num_rare]] = True
+    is_rare = generator.permutation(num_patients) < num_rare
     num_records = _num_records(generator, num_patients, max_records)
     owner = np.repeat(np.arange(num_patients, dtype=np.int32), num_records)
     true_class = generator.integers(0, num_classes, len(owner))
@@ -115,7 +113,7 @@ def _check_options(num_patients, modality, max_records, num_classes, num_feature
         "num_patients": (num_patients, 10),
         "max_records": (max_records, 1),
         "num_classes": (num_classes, 2),
-        # Two sets of class centres, the rare shift, one direction to be private in.
+        # Two sets of class centres, the rare shift, a direction to be private in.
         "num_features": (num_features, 2 * num_classes + 2),
     }
     for name, (value, least) in at_least.items():
@@ -158,7 +156,7 @@ def _num_records(
 ) -> np.ndarray:
     """[patients]: 60 % have 1 record, 30 % 2 to 4, 10 % 5 to `max_records`."""
     low, high = np.array([1, 2, 5]), np.array([1, 4, max(max_records, 5)])
-    size = np.searchsorted([0.6, 0.9], generator.random(num_patients), side="right")
+    size = np.searchsorted([0.6, 0.9], generator.random(num_patients))
     return np.minimum(generator.integers(low[size], high[size] + 1), max_records)
 
 
@@ -186,7 +184,7 @@ def _private(
 
 
 def _record_ids(patient_ids: np.ndarray, num_records: np.ndarray) -> np.ndarray:
-    pairs = zip(patient_ids.tolist(), num_records.tolist())
+    pairs = zip(patient_ids, num_records)
     return np.asarray([f"{i}-{k + 1}" for i, number in pairs for k in range(number)])
 
 

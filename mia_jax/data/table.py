@@ -74,10 +74,10 @@ def load(
     source = _table_file.read(path, text, features, ignore)
     file, table = source.name, source.table
     owner, patient_ids = _patients(source, record, patient or record, unit, groups)
-    units = _build.index_of(table[unit or patient or record])[0]
+    units, unit_ids = _build.index_of(table[unit or patient or record])
     unit_of_patient = _at_first(units, owner)
     is_test = (
-        _given_split(source, split, units, table[unit or patient or record], owner)
+        _given_split(source, split, units, unit_ids, owner)
         if split
         else _build.split(unit_of_patient, test_share, split_seed)
     )
@@ -163,13 +163,12 @@ def _given_split(
     source: _table_file.Source,
     split: str,
     units: np.ndarray,
-    unit_ids: pd.Series,
+    unit_ids: np.ndarray,
     owner: np.ndarray,
 ) -> np.ndarray:
     """[patients] bool, True = held out; no patient or household on both sides."""
     is_test = checks.test_rows(source.table[split], source.name, split)
-    names = pd.unique(unit_ids)
-    checks.same_within(is_test, source.name, split, units, names)
+    checks.same_within(is_test, source.name, split, units, unit_ids)
     return _at_first(is_test.to_numpy(), owner)
 
 
@@ -179,6 +178,7 @@ def _check_pool(
     is_test: np.ndarray,
     unit: str,
 ) -> None:
+    """Raises unless two patients (households) are left to train on."""
     in_pool = len(np.unique(unit_of_patient[~is_test]))
     noun = "household" if unit else "patient"
     validate.require(
@@ -197,8 +197,6 @@ def _at_first(values: np.ndarray, owner: np.ndarray) -> np.ndarray:
 def _group_table(
     table: pd.DataFrame, groups: tuple[str, ...], owner: np.ndarray
 ) -> pd.DataFrame:
-    columns = {
-        column: table[column].where(~checks.is_missing(table[column]), "unknown")
-        for column in groups
-    }
-    return _build.at_first_record(pd.DataFrame(columns, index=table.index), owner)
+    chosen = table[list(groups)]
+    named = chosen.mask(chosen.apply(checks.is_missing), "unknown")
+    return _build.at_first_record(named, owner)

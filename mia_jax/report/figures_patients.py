@@ -28,9 +28,9 @@ def overview(
     fig = style.figure(layout, 30 if layout.is_narrow else 22.5)
     height = fig.get_size_inches()[1] / layout.em
     has_proven = data.num_proven > 0
-    left, bottom = 4.6, 3.4
+    left, bottom, top = 4.6, 3.4, 3.2 if layout.is_narrow else 1.8
     middle = bottom + (height - bottom) * 0.47
-    above = style.panel(fig, layout, left, 1.6, middle if has_proven else bottom, 1.8)
+    above = style.panel(fig, layout, left, 1.6, middle if has_proven else bottom, top)
     _all_patients(above, layout, data, bars)
     lowest = above
     if has_proven:
@@ -91,7 +91,7 @@ def _proven_patients(ax, layout, data, bars) -> None:
         )
         most = bars["count_proven"].max()
     else:
-        kind = ": one dot each" if layout.is_narrow else " – one dot, one patient"
+        kind = ": one dot each" if layout.is_narrow else ": one dot, one patient"
         most = _stacked_dots(ax, layout, data.proven_auc)
     _times_axis(ax)
     _count_axis(ax, most)
@@ -103,9 +103,7 @@ def _proven_patients(ax, layout, data, bars) -> None:
 def _stacked_dots(ax, layout: style.Layout, auc: np.ndarray) -> int:
     """One dot per patient in stacks of 1 in 100; returns the highest stack."""
     places = np.clip(np.floor(100 * auc + 1e-9), _LEFT, _RIGHT - 1).astype(int)
-    heights = [
-        np.arange(1, np.sum(places == place) + 1) for place in np.unique(places)
-    ]
+    heights = [np.arange(1, np.sum(places == place) + 1) for place in np.unique(places)]
     most = max(len(stack) for stack in heights)
     box = ax.get_position()
     width, height = ax.figure.get_size_inches() * 72
@@ -131,7 +129,7 @@ def survival(
     """Share of patients recognised more often than a level, on a log axis."""
     fig = style.figure(layout, 36 if layout.is_narrow else 33)
     top = 5.6 if layout.is_narrow else 2.4
-    left, right = (5.6, 4.2) if layout.is_narrow else (6.6, 6.2)
+    left, right = (6.2, 4.2) if layout.is_narrow else (8.4, 6.4)
     ax = style.panel(fig, layout, left, right, 3.6, top)
     floor = 0.6 / data.num_patients
     curve = data.curves["survival"]
@@ -200,16 +198,17 @@ def num_records(
         _record_column(ax, layout, place, row, data.record_dots)
     ax.axhline(style.COIN_FLIP, color=style.INK, linewidth=0.9, zorder=2)
     ax.set_xlim(-0.6, max(len(table), 2) - 0.4)
+    unit = "" if layout.is_narrow else " patients"
     labels = [
-        f"{row.num_records}\n{words.count(row.num_patients)} pat."
+        f"{row.num_records}\n{words.count(row.num_patients)}{unit}"
         for row in table.itertuples()
     ]
     ax.set_xticks(range(len(table)), labels=labels)
     ax.tick_params(axis="x", length=0)
-    ax.set_xlabel("Records of a patient")
+    below = " (below: number of patients)" if layout.is_narrow else ""
+    ax.set_xlabel(f"Records of a patient{below}")
     ax.set_ylabel("Right, times in 100")
-    lowest = 100 * min(table["q01"].min(), table["null_q01"].min())
-    ax.set_ylim(min(max(lowest - 2, 0), 40), _RIGHT)
+    ax.set_ylim(_record_limits(table, data.record_dots))
     style.grid(ax, "y")
     handles = [
         style.patch("middle half of patients", style.MEASURED),
@@ -220,6 +219,14 @@ def num_records(
     handles[2].set(linestyle="none", marker="o", markersize=0.5 * layout.font)
     style.legend(ax, layout, handles, 4)
     return fig
+
+
+def _record_limits(table: pd.DataFrame, dots: pd.DataFrame) -> tuple[float, float]:
+    """Everything drawn, and at least 40 to 70 times in 100."""
+    lowest = 100 * min(table["q01"].min(), table["null_q01"].min())
+    highest = 100 * max(table["q99"].max(), table["null_q99"].max())
+    highest = max(highest, 100 * dots["auc"].max() if len(dots) else 0)
+    return max(min(lowest - 2, 40), 0), min(max(highest + 3, 70), 101)
 
 
 def _record_column(ax, layout, place: int, row, dots: pd.DataFrame) -> None:

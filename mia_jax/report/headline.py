@@ -9,7 +9,7 @@ be proven may still be there, below the detection limit.
 
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mia_jax.report import words
 
@@ -150,10 +150,10 @@ def _proven(numbers: _Numbers) -> str:
 def _share(numbers: _Numbers) -> str:
     """Share and band in percent: "7 %; 6 to 8"."""
     total = numbers.num_patients
-    share = words.percent(numbers.num_exposed / total)
-    if numbers.low is None or numbers.high is None:
-        return share
-    return f"{share}; {words.percent_range(numbers.low / total, numbers.high / total)}"
+    values = (numbers.num_exposed, numbers.low, numbers.high)
+    shares = [None if value is None else value / total for value in values]
+    share, band = words.share_with_band(*shares)
+    return f"{share}; {band}" if band else share
 
 
 def _write_exposed(numbers: _Numbers) -> tuple[str, str]:
@@ -172,7 +172,9 @@ def _write_most(numbers: _Numbers) -> tuple[str, str]:
         who = "The only patient is" if numbers.num_patients == 1 else who
     else:
         about = words.about(numbers.num_exposed, numbers.num_patients)
-        who = f"Most patients (about {about} of {words.count(numbers.num_patients)}) are"
+        who = (
+            f"Most patients (about {about} of {words.count(numbers.num_patients)}) are"
+        )
     text = (
         f"{who} recognised more than 70 times in 100. "
         "Treat the model like the patients' data themselves."
@@ -222,15 +224,13 @@ def _write_none(numbers: _Numbers) -> tuple[str, str]:
 def _limit(detection_limit: float | None) -> str:
     if words.is_missing(detection_limit):
         return "With so few models even a complete leak could have been missed."
-    if detection_limit >= 0.995:
+    if detection_limit > 0.99:
         return (
             "Only a patient recognised nearly always would have been found with 80 % "
             "probability."
         )
-    # Rounded up: the promise must hold at the number that is printed.
-    limit = math.ceil(100 * detection_limit - 1e-9)
     return (
-        f"A patient recognised {limit} times in 100 or more would have been found with "
+        f"A patient recognised {words.limit(detection_limit)} times in 100 or more would have been found with "
         "80 % probability."
     )
 

@@ -1,4 +1,4 @@
-"""A matplotlib figure as SVG that can stand inside a page, beside others of its kind."""
+"""A matplotlib figure as SVG that can stand inside a page, beside others."""
 
 import io
 import re
@@ -12,6 +12,7 @@ _PROLOGUE = re.compile(r"^.*?(?=<svg\b)", re.DOTALL)
 _METADATA = re.compile(r"\s*<metadata>.*?</metadata>", re.DOTALL)
 _SIZE = re.compile(r'(<svg\b[^>]*?) width="[^"]*"|(<svg\b[^>]*?) height="[^"]*"')
 _FAMILY = re.compile(r"(font(?:-family)?: [^;\"']*?)'DejaVu Sans'(?:, [^;\"]*)?")
+_TAG = re.compile(r"<[^>]*>")
 _DIGITS = re.compile(r"(\d+\.\d{2})\d+")
 
 
@@ -34,6 +35,7 @@ def inline(figure: matplotlib.figure.Figure, prefix: str) -> str:
         text = _SIZE.sub(lambda m: m.group(1) or m.group(2), text, count=1)
     text = _IDS.sub(rf"\g<1>{prefix}-", text)
     text = _FAMILY.sub(rf"\g<1>{_FONTS}", text)
-    text = _DIGITS.sub(r"\1", text)  # a hundredth of a point is enough
+    # A hundredth of a point is enough, but labels keep their digits.
+    text = _TAG.sub(lambda tag: _DIGITS.sub(r"\1", tag.group()), text)
     text = text.replace("<svg ", '<svg aria-hidden="true" focusable="false" ', 1)
     return "\n".join(line.strip() for line in text.splitlines())

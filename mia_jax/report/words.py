@@ -3,6 +3,7 @@
 import math
 
 MISSING = "not measured"
+DASH = "\u2013"  # in tables, for a number that does not exist
 
 
 def is_missing(value: float | None) -> bool:
@@ -38,11 +39,26 @@ def percent(share: float | None, unit: str = " %") -> str:
     return f"{value:.{digits}f}{unit}"
 
 
-def percent_range(low: float | None, high: float | None) -> str:
-    """Two shares without their unit: "6 to 8"."""
-    if is_missing(low) or is_missing(high):
-        return MISSING
-    return f"{percent(low, '')} to {percent(high, '')}"
+def share_with_band(
+    share: float | None, low: float | None, high: float | None
+) -> tuple[str, str]:
+    """A share with its band: ("7 %", "6 to 8"); band "" where there is none.
+
+    One digit more where a limit would print as the share itself: ("6.8 %", "6.0 to
+    7.4").
+    """
+    if is_missing(share) or is_missing(low) or is_missing(high):
+        return percent(share), ""
+    texts = [percent(value, "") for value in (share, low, high)]
+    is_blurred = texts[0] in texts[1:] and low < share < high
+    if is_blurred and 0.0095 <= share < 0.095:
+        texts = [f"{100 * value:.1f}" for value in (share, low, high)]
+    return f"{texts[0]} %", f"{texts[1]} to {texts[2]}"
+
+
+def limit(auc: float) -> str:
+    """A detection limit in times in 100, rounded up: it must hold as printed."""
+    return "over 99" if auc > 0.99 else f"{math.ceil(100 * auc - 1e-9)}"
 
 
 def about(value: float, most: int) -> str:

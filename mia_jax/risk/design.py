@@ -38,7 +38,9 @@ def detect_pairs(member_mask: np.ndarray) -> np.ndarray | None:
     num_models, num_patients = member_mask.shape
     if num_patients < 2 * np.log2(num_models):
         return None
-    model_of_row = {row.tobytes(): m for m, row in enumerate(np.packbits(member_mask, 1))}
+    model_of_row = {
+        row.tobytes(): m for m, row in enumerate(np.packbits(member_mask, 1))
+    }
     opposites = np.packbits(~member_mask, 1)
     opposite = np.array([model_of_row.get(row.tobytes(), -1) for row in opposites])
     if len(model_of_row) < num_models or (opposite < 0).any():

@@ -7,54 +7,26 @@ the AUC is the mean of W. Exchanging i and j flips the sign of the difference, a
 fits ignore both, so the mean is exactly 1/2 where nothing leaks. Plain leave-one-out
 falls below that: the target is missing from one of the two fits only.
 
-Mean and variance without one model have closed forms, and the constants of the
-likelihoods cancel. What is left per pair is, summed over the patient's records,
-
-    D_ij = (x_j - x_i) ((w_i - w_j) (x_i + x_j) - 2 (w_i mu_i - w_j mu_j)),
-
-w = 1 / (2 variance): no cancellation in float32, exactly 0 for equal x.
+Here patients are laid out in few static shapes; `pair_wins.py` has the formulas.
 
 Reference: leave-pair-out cross-validation, Airola et al. 2011,
 https://doi.org/10.1016/j.csda.2010.11.018; the score is the online LiRA of Carlini et
 al. 2022, section VI, https://arxiv.org/abs/2112.03570, summed over records.
 """
 
-import functools
 from collections.abc import Iterator
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 
 from mia_jax import validate
+from mia_jax.risk import pair_wins
 
-VARIANCES = ("shrunk", "own", "pooled")
+VARIANCES = pair_wins.VARIANCES
 NU0 = 100.0
 
 # Bytes of one float32 per pair of a chunk of patients. Changes no result.
 _BYTES_IN_FLIGHT = 16 * 2**20
-# Records summed in one fused loop over pairs.
-_RECORDS_AT_ONCE = 8
-# z has variance 1 over all models. A side a hundred times narrower is saturated: a few
-# values, not a normal. Keeps 1 / variance finite.
-_SMALLEST_VARIANCE = 1e-4
-# Added to D of pairs that are padding: they lose.
-_LOSES = -1e30
-
-
-class _Pairs(NamedTuple):
-    """Blocks with equal numbers of models, members first: an input of `_twice_wins`.
-
-    Attributes:
-      x_in, x_out: [patients, records, blocks, IN | OUT] float32.
-      is_in, is_out: [patients, blocks, IN | OUT] bool, False = padding.
-    """
-
-    x_in: jax.Array
-    is_in: jax.Array
-    x_out: jax.Array
-    is_out: jax.Array
 
 
 class _Layout(NamedTuple):
@@ -135,11 +107,13 @@ def auc(
         x = z[:, chunk.rows.ravel()].T.reshape(*chunk.rows.shape, len(z))
         blocks = [_pairs(x, member_mask[:, patients], one) for one in layouts]
         prior = cohort[:, patients], np.float32(nu0)
-        twice = _twice_wins(blocks, chunk.weight, *prior, variance=variance)
+        twice = pair_wins.twice_wins(blocks, chunk.weight, *prior, variance=variance)
         num_pairs = sum((b.is_in.sum(-1) * b.is_out.sum(-1)).sum(-1) for b in blocks)
         running.append((chunk, num_pairs, twice))
     for chunk, num_pairs, twice in running:
-        mean = np.where(num_pairs, np.asarray(twice) / (2 * np.maximum(num_pairs, 1)), 0.5)
+        mean = np.where(
+            num_pairs, np.asarray(twice) / (2 * np.maximum(num_pairs, 1)), 0.5
+        )
         fraction[chunk.patients[: chunk.count]] = mean[: chunk.count]
     return fraction
 
@@ -222,127 +196,17 @@ def _chunks(
             yield _Chunk(patients, len(real), records[rows], weight)
 
 
-def _pairs(x: np.ndarray, member_mask: np.ndarray, layout: _Layout) -> _Pairs:
+def _pairs(x: np.ndarray, member_mask: np.ndarray, layout: _Layout) -> pair_wins.Pairs:
     """Values of a chunk, [patients, records, models], as IN and OUT of every block."""
-    member = np.moveaxis(member_mask[layout.models], -1, 0)  # [patients, blocks, models]
+    member = np.moveaxis(
+        member_mask[layout.models], -1, 0
+    )  # [patients, blocks, models]
     order = np.argsort(~member, axis=-1, kind="stable")  # IN first, OUT from the end
     ordered = np.take_along_axis(x[:, :, layout.models], order[:, None], -1)
     n_in = member.sum(-1, keepdims=True)
-    return _Pairs(
+    return pair_wins.Pairs(
         x_in=ordered[..., : layout.num_in],
         is_in=np.arange(layout.num_in) < n_in,
         x_out=ordered[..., ::-1][..., : layout.num_out],
         is_out=np.arange(layout.num_out) < member.shape[-1] - n_in,
     )
-
-
-@functools.partial(jax.jit, static_argnames="variance")
-def _twice_wins(
-    blocks: list[_Pairs],
-    weight: jax.Array,
-    cohort: jax.Array,
-    nu0: jax.Array,
-    *,
-    variance: str,
-) -> jax.Array:
-    """2 * sum of W over the pairs of all blocks: [patients] int32, exact."""
-    total = jnp.zeros(len(weight), jnp.int32)
-    for difference in _differences(blocks, weight, cohort, nu0, variance=variance):
-        wins = (difference > 0).astype(jnp.int32) + (difference >= 0)
-        total += wins.sum((1, 2, 3))
-    return total
-
-
-def _differences(
-    blocks: list[_Pairs],
-    weight: jax.Array,
-    cohort: jax.Array,
-    nu0: jax.Array,
-    *,
-    variance: str,
-) -> list[jax.Array]:
-    """D of all pairs: for every layout [patients, blocks, IN, OUT]; padding loses."""
-    varies = [jnp.any(x != 0, (2, 3)) for b in blocks for x in (b.x_in, b.x_out)]
-    weight = weight * functools.reduce(jnp.logical_or, varies)
-    fit_fn = functools.partial(_fits, weight=weight, nu0=nu0, variance=variance)
-    fits_in = fit_fn([b.x_in for b in blocks], [b.is_in for b in blocks], cohort[0])
-    fits_out = fit_fn([b.x_out for b in blocks], [b.is_out for b in blocks], cohort[1])
-    has_fit = [
-        sum(valid.sum((1, 2)) for valid in side) > 1
-        for side in ([b.is_in for b in blocks], [b.is_out for b in blocks])
-    ]
-    usable = (has_fit[0] & has_fit[1])[:, None, None, None]
-    return [
-        _difference(b, *(jnp.where(usable, part, 0) for part in (*one, *other)))
-        for b, one, other in zip(blocks, fits_in, fits_out)
-    ]
-
-
-def _fits(
-    x: list[jax.Array],
-    valid: list[jax.Array],
-    cohort: jax.Array,
-    *,
-    weight: jax.Array,
-    nu0: jax.Array,
-    variance: str,
-) -> list[tuple[jax.Array, jax.Array]]:
-    """w = 1 / (2 variance) and w * mean of one side, each model left out of its own.
-
-    Args:
-      x: per layout [patients, records, blocks, models of the side] float32.
-      valid: per layout [patients, blocks, models of the side] bool.
-      cohort: [patients] float32, prior variance; 0 = mean over the patient's records.
-      weight: [patients, records] float32, 0 = contributes nothing.
-      nu0: prior degrees of freedom.
-      variance: one of `VARIANCES`.
-    """
-    valid = [one[:, None].astype(jnp.float32) for one in valid]
-    n = sum(one.sum((2, 3), keepdims=True) for one in valid)
-    others, df = jnp.maximum(n - 1, 1), jnp.maximum(n - 2, 1)
-    weight = weight[:, :, None, None]
-    mean = sum((a * b).sum((2, 3), keepdims=True) for a, b in zip(x, valid))
-    mean /= jnp.maximum(n, 1)
-    e = [(a - mean) * b for a, b in zip(x, valid)]
-    squares = sum((one * one).sum((2, 3), keepdims=True) for one in e)
-    fits = []
-    for one, is_model in zip(e, valid):
-        left = jnp.maximum(squares - one * one * (n / others), 0)
-        v = jnp.ones_like(left) if variance == "pooled" else left / df
-        if variance == "shrunk":
-            own = (v * weight).sum(1, keepdims=True)
-            own /= jnp.maximum(weight.sum(1, keepdims=True), 1)
-            prior = cohort[:, None, None, None]
-            target = jnp.where(prior > 0, prior, own)
-            v = (nu0 * target + left) / jnp.maximum(nu0 + n - 2, 1)
-        w = weight * is_model * 0.5 / jnp.maximum(v, _SMALLEST_VARIANCE)
-        fits.append((w, w * (mean - one / others)))
-    return fits
-
-
-def _difference(b: _Pairs, w_in, p_in, w_out, p_out) -> jax.Array:
-    """D of one layout; p = w * mean. Sums a few records in every loop over pairs."""
-    lose = [jnp.where(valid, 0.0, _LOSES) for valid in (b.is_in, b.is_out)]
-    sides = (b.x_in, w_in, p_in), (b.x_out, w_out, p_out)
-    start = lose[0][..., :, None] + lose[1][..., None, :]
-    num_records = b.x_in.shape[1]
-    if num_records <= _RECORDS_AT_ONCE:
-        return _add_records(start, *sides)
-    num_steps = num_records // _RECORDS_AT_ONCE
-    parts = jax.tree.map(
-        lambda a: jnp.moveaxis(
-            a.reshape(len(a), num_steps, _RECORDS_AT_ONCE, *a.shape[2:]), 1, 0
-        ),
-        sides,
-    )
-    return jax.lax.scan(lambda d, part: (_add_records(d, *part), None), start, parts)[0]
-
-
-def _add_records(difference: jax.Array, side_in, side_out) -> jax.Array:
-    """Adds the terms of some records, [patients, records, blocks, models] each."""
-    for r in range(side_in[0].shape[1]):
-        x_i, w_i, p_i = (part[:, r, :, :, None] for part in side_in)
-        x_j, w_j, p_j = (part[:, r, :, None, :] for part in side_out)
-        slope = (w_i - w_j) * (x_i + x_j) - 2 * (p_i - p_j)
-        difference += (x_j - x_i) * slope
-    return difference

@@ -1,4 +1,4 @@
-"""Risk of every patient: how well membership is recognised, and whether it is proven."""
+"""Risk of every patient: how well membership is recognised, and if it is proven."""
 
 from typing import NamedTuple
 
@@ -168,7 +168,7 @@ def _sums(z: np.ndarray, patient_of_record: np.ndarray, num_patients: int):
 
 
 def _check(statistic, member_mask, patient_of_record, block_of_model) -> None:
-    """Raises InputError unless the arrays fit together and the blocks are the design."""
+    """Raises InputError unless the arrays fit and the blocks are the design."""
     models, patients = member_mask.shape
     given = statistic.shape, block_of_model.shape, patient_of_record.shape
     validate.require(
@@ -189,7 +189,7 @@ def _check(statistic, member_mask, patient_of_record, block_of_model) -> None:
         len(counts) == patients and bool((counts > 0).all()),
         f"patients {validate.listing(np.flatnonzero(counts[:patients] == 0))}"
         f" of {patients}",
-        "every patient of member_mask must have a record, and no record another patient",
+        "every patient of member_mask has a record, no record has another patient",
         "drop their columns from member_mask",
     )
     pair = design.detect_pairs(member_mask)

@@ -46,9 +46,7 @@ def survival(auc: np.ndarray, null_auc: np.ndarray) -> pd.DataFrame:
     )
 
 
-def denoised(
-    true_risk: distribution.Distribution, is_reportable: bool
-) -> pd.DataFrame:
+def denoised(true_risk: distribution.Distribution, is_reportable: bool) -> pd.DataFrame:
     """Share of patients whose true AUC is above each grid point, with its 95 % band.
 
     No rows where too few patients or models would make it up.
