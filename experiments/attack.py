@@ -1,7 +1,9 @@
 """Stage 3: attacks predictions and measures the risk of records, patients and groups.
 
-    python -m experiments.attack --workdir=DIR                     (after score)
-    python -m experiments.attack --predictions=FOLDER --workdir=DIR (models from anywhere)
+    python -m experiments.attack --workdir=DIR
+    python -m experiments.attack --predictions=FOLDER --workdir=DIR
+
+The first attacks what `experiments.score` gathered, the second models from anywhere.
 
 The layout of the folder is described in mia_jax/predictions.py. Attack options come
 from --config, if given.

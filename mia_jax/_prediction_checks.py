@@ -40,7 +40,7 @@ def load_values(folder: pathlib.Path) -> tuple[np.ndarray, bool]:
 
 
 def shapes(values, is_logits: bool, mask, labels) -> None:
-    """Raises unless all arrays fit and hold finite numbers that are no probabilities."""
+    """Raises unless all arrays fit and hold finite numbers, no probabilities."""
     name = "logits.npy" if is_logits else "statistic.npy"
     wanted = (3, 4) if is_logits else (2, 3)
     axes = "[models, records(, views), outputs]" if is_logits else "[models, records]"
@@ -78,13 +78,13 @@ def _finite(name: str, values: np.ndarray) -> None:
 
 
 def _no_probabilities(values: np.ndarray) -> None:
-    """Refuses values that look like probabilities of every record of the first model."""
+    """Refuses values that are probabilities, by the records of the first model."""
     first = np.asarray(values[0], np.float64)
     in_unit = ((first >= 0) & (first <= 1)).all()
     sums_to_one = first.shape[-1] == 1 or np.allclose(first.sum(-1), 1, atol=1e-3)
     validate.require(
         not (in_unit and sums_to_one),
-        f"logits.npy: all values of model 0 lie in [{first.min():.3g}, {first.max():.3g}]",
+        f"logits.npy: model 0 is within {first.min():.3g} and {first.max():.3g}",
         "are probabilities: their rounding destroys the statistic",
         "export the outputs before softmax or sigmoid",
     )
@@ -162,7 +162,7 @@ def patient_mask(mask, patient_of_record, patient_ids) -> np.ndarray:
 
 
 def groups(records: pd.DataFrame, patient_of_record, patient_ids) -> pd.DataFrame:
-    """One row per patient of the group columns; raises where a patient has two values."""
+    """The group columns, one row per patient; raises where a patient has two values."""
     columns = [name for name in records if name not in _RESERVED]
     table = records[columns].replace("", "unknown")
     by_patient = table.groupby(patient_of_record)

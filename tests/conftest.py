@@ -1,4 +1,4 @@
-"""Four fake CPU devices and strict shapes for the whole suite, set before JAX starts."""
+"""Four fake CPU devices and strict shapes for the whole suite."""
 
 import atexit
 import shutil

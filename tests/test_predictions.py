@@ -10,7 +10,7 @@ MODELS, PATIENTS, CLASSES = 12, 9, 3
 
 
 def _write(folder, **changes):
-    """A good folder of predictions; `changes` replace a file's content or (None) drop it."""
+    """A good folder; `changes` replace the content of a file, or (None) drop it."""
     generator = np.random.default_rng(0)
     patient = np.repeat(np.arange(PATIENTS), [1, 2, 3] * 3)
     member = generator.random((MODELS, PATIENTS)).argsort(0) < MODELS // 2

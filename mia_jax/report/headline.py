@@ -179,8 +179,10 @@ def _write_most(numbers: _Numbers) -> tuple[str, str]:
         f"{who} recognised more than 70 times in 100. "
         "Treat the model like the patients' data themselves."
     )
-    band = f"Estimated share: {_share(numbers)}. {_proven(numbers)}"
-    return text, f"{_meaning()} {band}{_false_alarms(numbers)}"
+    is_all = round(numbers.num_exposed) >= numbers.num_patients
+    share = "" if is_all else f"Estimated share: {_share(numbers)}. "
+    proof = f"{_proven(numbers)}{_false_alarms(numbers)}"
+    return text, f"{_meaning()} {share}{proof}"
 
 
 def _write_proven_none_exposed(numbers: _Numbers) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""Stage 3: attacks predictions and measures the risk of records, patients and groups."""
+"""Stage 3: attacks predictions; measures risk of records, patients and groups."""
 
 import contextlib
 import pathlib

@@ -1,4 +1,4 @@
-"""What the figures draw, as tables: ROC, survival, histogram, records, no-leak nulls."""
+"""What the figures draw, as tables: ROC, survival, histogram, no-leak nulls."""
 
 import numpy as np
 import pandas as pd
@@ -110,7 +110,7 @@ def _label(low: int, high: int | None) -> str:
 
 
 def max_record(maximum: np.ndarray, null_maximum: np.ndarray) -> pd.DataFrame:
-    """Share of patients whose largest record AUC is above a threshold, and by chance."""
+    """Share of patients whose largest record AUC is above each threshold."""
     grid = np.round(np.arange(0.5, 1.0, 0.01), 2)
     return pd.DataFrame(
         {

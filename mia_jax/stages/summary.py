@@ -1,4 +1,4 @@
-"""From what was measured to `summary.json`: every number that a page or a test needs."""
+"""From what was measured to `summary.json`: all numbers that a page needs."""
 
 import datetime
 from typing import Any
