@@ -10,6 +10,7 @@ limit of the user's was exceeded (`main` returns it); 130 interrupted.
 
 import difflib
 import functools
+import logging
 import shutil
 import sys
 import textwrap
@@ -28,6 +29,9 @@ FLAGS = flags.FLAGS
 USER_ERROR = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells count
 _HELP = {"?", "help", "helpshort", "helpfull", "helpxml"}
+
+# Libraries whose notes at level "info" say nothing to a researcher.
+_QUIET = ("fontTools", "jax._src.xla_bridge", "matplotlib")
 
 Main = Callable[[ml_collections.ConfigDict | None, flags.FlagValues], int | None]
 
@@ -89,6 +93,8 @@ def _exit_with(error: validate.InputError) -> NoReturn:
 
 def _main(main: Main, arguments: list[str]) -> int | None:
     del arguments  # none are left: `_parse_flags`
+    for name in _QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
     if FLAGS.help_config:
         print(_config_help(FLAGS.config), end="")
         return 0

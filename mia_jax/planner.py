@@ -1,6 +1,7 @@
 """Which devices a run uses, and what it will cost: measured on its own program."""
 
 import os
+import sys
 import time
 from typing import NamedTuple
 
@@ -50,7 +51,8 @@ class Estimate(NamedTuple):
 
     Attributes:
       seconds: wall time of the remaining groups, compilation included.
-      gigabytes: memory on all devices together.
+      gigabytes: memory of the process at its peak: what it has now, the program on all
+        devices, and the statistics of all models in the attack stage.
     """
 
     seconds: float
@@ -64,7 +66,8 @@ def estimate(engine: shadow.Engine, todo: list[shadow.Group]) -> Estimate:
     the estimate is a little low.
     """
     if not todo:
-        return Estimate(0.0, 0.0)
+        needed = _analysis_bytes(engine) / 1e9
+        return Estimate(0.0, _resident_gigabytes() + needed)
     device = next(iter(engine.data))
     steps = jax.device_put(np.arange(TIMED_STEPS, dtype=np.int32), device)
     begin = time.perf_counter()
@@ -77,10 +80,24 @@ def estimate(engine: shadow.Engine, todo: list[shadow.Group]) -> Estimate:
     )
     waves = -(-len(todo) // len(engine.data))
     seconds = waves * engine.total_steps * seconds_per_step
-    used = len(engine.data) * (
-        memory.argument_size_in_bytes + memory.temp_size_in_bytes
-    )
-    return Estimate(seconds + compile_seconds, 1.25 * used / 1e9)
+    used = memory.argument_size_in_bytes + memory.temp_size_in_bytes
+    needed = max(1.25 * used * len(engine.data), _analysis_bytes(engine))
+    return Estimate(seconds + compile_seconds, _resident_gigabytes() + needed / 1e9)
+
+
+def _analysis_bytes(engine: shadow.Engine) -> float:
+    """Statistic, its ranks and scores: about 8 float32 arrays [models, records]."""
+    return 8 * 4.0 * len(engine.member_mask) * engine.capacity
+
+
+def _resident_gigabytes() -> float:
+    """Memory of this process so far; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0.0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e9 if sys.platform == "darwin" else peak * 1024 / 1e9
 
 
 def _time(engine, group, device, compiled, steps) -> float:

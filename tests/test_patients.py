@@ -149,6 +149,8 @@ def test_complementary_pairs_need_their_blocks():
     x, mask, record, one = cohort(6, 32, 500, 2, 0.0, pairs)
     with pytest.raises(validate.InputError, match="opposite masks"):
         patients.audit(x, mask, record, one)
+    with pytest.raises(validate.InputError, match="opposite masks"):
+        patients.audit(x, mask, record, np.repeat(np.arange(16), 2))  # other pairs
     risk = patients.audit(x, mask, record, design.detect_pairs(mask))
     assert (risk.p_value <= 0.05).mean() < 0.06
     assert risk.auc.mean() == pytest.approx(0.5, abs=0.02)

@@ -13,7 +13,7 @@ from mia_jax import config as settings
 
 _PRESETS = {
     "default": {},
-    "null": {"data.num_planted": 0, "data.rare_group_share": 0.0},
+    "null": {"data.num_planted": 0, "data.rare_group_share": 0.0, "train.epochs": 10.0},
 }
 
 

@@ -127,7 +127,7 @@ def _between(label: str) -> tuple[float, float]:
 
 
 def _record_dots(proven: pd.DataFrame, by_num_records: pd.DataFrame) -> pd.DataFrame:
-    """Proven patients of each number of records, evenly thinned by rank of their AUC."""
+    """Proven patients of each number of records, evenly thinned by rank."""
     parts = []
     for label in by_num_records["num_records"].astype(str):
         chosen = proven["num_records"].between(*_between(label))

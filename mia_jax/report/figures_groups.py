@@ -194,9 +194,9 @@ def _numbers(ax, layout, table, places, is_risk: bool) -> None:
         columns["Expected"] = table["expected_proven"].map(lambda v: f"{v:.1f}")
     else:
         columns["Above 70"] = table["exposed_share"].map(
-            lambda v: words.DASH if words.is_missing(v) else words.percent(v)
+            lambda v: words.DASH if words.is_missing(v) else f"{100 * v:.1f} %"
         )
-        columns["Proven"] = table["share_proven"].map(words.percent)
+        columns["Proven"] = table["share_proven"].map(_whole)
     for number, (title, texts) in enumerate(columns.items()):
         at = (-12.0 + 5.5 * number) * em
         ax.annotate(
@@ -214,6 +214,10 @@ def _numbers(ax, layout, table, places, is_risk: bool) -> None:
         right = ax.get_position().width * layout.width * 72 + 0.8 * em
         for row, place in zip(table.itertuples(), places, strict=True):
             _text(ax, _risk_text(row), place, right)
+
+
+def _whole(share: float) -> str:
+    return words.DASH if words.is_missing(share) else f"{100 * share:.0f} %"
 
 
 def _risk_text(row) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 from mia_jax.report import contents, style, words
 
 _LEFT, _RIGHT = 36, 100  # times in 100
+_HIGHEST_STACK = 25  # dots; higher ones would be too small to see
 
 
 def _folded(table: pd.DataFrame) -> pd.DataFrame:
@@ -80,19 +81,16 @@ def _all_patients(ax, layout, data, bars) -> None:
 def _proven_patients(ax, layout, data, bars) -> None:
     num = words.count(data.num_proven)
     noun = "patient" if data.num_proven == 1 else "patients"
-    if data.proven_auc is None:
+    stacks = None if data.proven_auc is None else _stacks(data.proven_auc)
+    if stacks is None or stacks.max() > _HIGHEST_STACK:
         kind = "" if layout.is_narrow else " better recognised than by chance"
-        ax.bar(
-            bars["left"] + 0.5,
-            bars["count_proven"],
-            width=0.92,
-            color=style.AT_RISK,
-            linewidth=0,
-        )
-        most = bars["count_proven"].max()
+        left, counts = bars["left"] + 0.5, bars["count_proven"]
+        ax.bar(left, counts, width=0.92, color=style.AT_RISK, linewidth=0)
+        most = counts.max()
     else:
         kind = ": one dot each" if layout.is_narrow else ": one dot, one patient"
-        most = _stacked_dots(ax, layout, data.proven_auc)
+        most = stacks.max()
+        _stacked_dots(ax, layout, stacks)
     _times_axis(ax)
     _count_axis(ax, most)
     style.coin_flip(ax)
@@ -100,19 +98,22 @@ def _proven_patients(ax, layout, data, bars) -> None:
     style.heading(ax, layout, f"{num} {noun} proven{kind}", style.AT_RISK)
 
 
-def _stacked_dots(ax, layout: style.Layout, auc: np.ndarray) -> int:
-    """One dot per patient in stacks of 1 in 100; returns the highest stack."""
+def _stacks(auc: np.ndarray) -> np.ndarray:
+    """[64] patients in each 1 in 100; the first takes everything further left."""
+    # 1e-9: a limit such as .57 may lie below its own hundredfold.
     places = np.clip(np.floor(100 * auc + 1e-9), _LEFT, _RIGHT - 1).astype(int)
-    heights = [np.arange(1, np.sum(places == place) + 1) for place in np.unique(places)]
-    most = max(len(stack) for stack in heights)
+    return np.bincount(places - _LEFT, minlength=_RIGHT - _LEFT)
+
+
+def _stacked_dots(ax, layout: style.Layout, stacks: np.ndarray) -> None:
+    """One dot per patient, as large as there is room."""
     box = ax.get_position()
     width, height = ax.figure.get_size_inches() * 72
-    room = min(
-        box.height * height / (1.08 * most), box.width * width / (_RIGHT - _LEFT)
-    )
+    most = stacks.max()
+    room = min(box.height * height / (1.08 * most), box.width * width / len(stacks))
     ax.plot(
-        np.repeat(np.unique(places), [len(stack) for stack in heights]) + 0.5,
-        np.concatenate(heights) - 0.5,
+        np.repeat(np.arange(len(stacks)), stacks) + _LEFT + 0.5,
+        np.concatenate([np.arange(n) for n in stacks]) + 0.5,
         linestyle="none",
         marker="o",
         markersize=min(0.8 * room, 0.75 * layout.font),
@@ -120,7 +121,6 @@ def _stacked_dots(ax, layout: style.Layout, auc: np.ndarray) -> int:
         color=style.AT_RISK,
         clip_on=False,
     )
-    return most
 
 
 def survival(

@@ -4,6 +4,7 @@ import re
 from typing import NamedTuple
 
 import numpy as np
+import scipy.stats
 
 from mia_jax.report import contents, figures_groups, figures_models, words
 
@@ -39,7 +40,7 @@ def overall_title(data: contents.ReportData) -> str:
         start = f"All records together: right {words.times(auc)} times in 100"
     else:
         start = f"On average: {words.percent(hits)} hits at 1 % false alarms"
-    return f"{start}; averages hide single patients"
+    return f"{start}; averages hide single patients" if data.num_proven else start
 
 
 def risk_title(data: contents.ReportData) -> str:
@@ -47,7 +48,7 @@ def risk_title(data: contents.ReportData) -> str:
     curve = data.curves["survival"]
     row = curve.iloc[int(np.argmin(np.abs(curve["auc"] - 0.7)))]
     measured = round(row["share"] * data.num_patients)
-    high = round(row["null_high"] * data.num_patients)
+    high = max(round(row["null_high"] * data.num_patients), _by_chance(data))
     if data.num_proven == 0:
         return "No patient is proven to lie outside what chance explains"
     if measured > high:
@@ -55,6 +56,16 @@ def risk_title(data: contents.ReportData) -> str:
         gives = f"at most {high:,}" if high else "none"
         return f"{measured:,} {be} above 70 in 100, where chance alone gives {gives}"
     return "Some patients are proven recognisable, but weakly"
+
+
+def _by_chance(data: contents.ReportData) -> int:
+    """Patients above 70 in 100 that chance alone exceeds once in 200 cohorts.
+
+    One permutation of few patients may show none where the normal law expects some.
+    """
+    sd = data.summary["precision"]["sd_at_half"]
+    share = scipy.stats.norm.sf(0.2 / sd)
+    return int(scipy.stats.binom.ppf(0.995, data.num_patients, share))
 
 
 def records_title(data: contents.ReportData) -> str:
@@ -143,7 +154,7 @@ def alternatives(data: contents.ReportData) -> dict[str, str]:
         ),
         "roc": (
             "Hit rate against false-alarm rate of the attack over all records, log "
-            f"axes; area under the curve {words.times(summary['aggregate_auc'])} in 100."
+            f"axes; the area below is {words.times(summary['aggregate_auc'])} in 100."
         ),
         "survival": (
             "Share of patients above a level of risk, log axis, with the 99 % range "

@@ -232,8 +232,8 @@ def _limit(detection_limit: float | None) -> str:
             "probability."
         )
     return (
-        f"A patient recognised {words.limit(detection_limit)} times in 100 or more would have been found with "
-        "80 % probability."
+        f"A patient recognised {words.limit(detection_limit)} times in 100 or more "
+        "would have been found with 80 % probability."
     )
 
 

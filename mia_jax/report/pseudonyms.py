@@ -1,9 +1,9 @@
 """Keyed names for patients: "86HC-PCHP" instead of a hospital number.
 
-A plain hash would be no pseudonym: all eight-digit numbers are hashed in minutes. So the
-name is an HMAC with a random key that lies outside the results, readable by its owner
-only, and enters neither settings, pickles nor reports. Whoever holds the key and the
-patient ids can find a patient again; nobody else can.
+A plain hash would be no pseudonym: all eight-digit numbers are hashed in minutes. So
+the name is an HMAC with a random key. The key lies outside the results, readable by its
+owner only, and enters neither settings, pickles nor reports. Whoever holds the key and
+the patient ids can find a patient again; nobody else can.
 """
 
 import contextlib
@@ -76,7 +76,7 @@ def key_path(
     path: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> pathlib.Path:
-    """Where the key lies: the argument, else $MIA_JAX_PSEUDONYM_KEY, else the default."""
+    """Where the key lies: argument, else $MIA_JAX_PSEUDONYM_KEY, else the default."""
     chosen = path or environment.get(ENVIRONMENT)
     if chosen:
         return pathlib.Path(chosen).expanduser()

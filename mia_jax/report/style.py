@@ -2,9 +2,9 @@
 
 A figure is drawn three times from one function: wide and narrow for the page, and for
 print. All distances inside are in ems (the height of the text), so that one drawing
-fits all three. Colours keep a contrast of at least 4.5 as text on white and on panels, and
-red against blue stays apart for every kind of colour blindness; blue and green do not,
-hence green is always dashed.
+fits all three. Colours keep a contrast of at least 4.5 as text on white and on panels,
+and red against blue stays apart for every kind of colour blindness; blue and green do
+not, hence green is always dashed.
 """
 
 from typing import Any, NamedTuple

@@ -40,12 +40,13 @@ def _exposed(data: contents.ReportData) -> Tile:
         band["share"], band.get("low"), band.get("high")
     )
     unit = f"of {words.count(data.num_patients)} ({share})"
-    note = f"{between} %" if between else "band not measured"
+    notes = [f"{between} %"] if between else []
     above = data.summary["exposed"].get("0.9", {}).get("share")
     if not words.is_missing(above):
         most = above * data.num_patients
         about = f"about {words.about(most, data.num_patients)}"
-        note += f"; above 90 in 100: {about if round(most) else 'none'}"
+        notes.append(f"above 90 in 100: {about if round(most) else 'none'}")
+    note = "; ".join(notes)
     tone = "risk" if round(number) else "plain"
     return Tile(words.about(number, data.num_patients), unit, label, note, tone)
 

@@ -50,6 +50,8 @@ def share_with_band(
     if is_missing(share) or is_missing(low) or is_missing(high):
         return percent(share), ""
     texts = [percent(value, "") for value in (share, low, high)]
+    if len(set(texts)) == 1 and share in (0, 1):
+        return f"{texts[0]} %", ""
     is_blurred = texts[0] in texts[1:] and low < share < high
     if is_blurred and 0.0095 <= share < 0.095:
         texts = [f"{100 * value:.1f}" for value in (share, low, high)]

@@ -99,7 +99,9 @@ def auc(
     if variance == "shrunk":
         unit = np.arange(num_patients) if unit_of_patient is None else unit_of_patient
         cohort = _cohort_variance(z, member_mask, patient_of_record, unit)
-        cohort[:, num_records > 2] = 0
+        # Constant records count for nothing, not for being one of three either.
+        varying = np.bincount(patient_of_record, z.any(0), num_patients)
+        cohort[:, varying > 2] = 0
     fraction = np.empty(num_patients)
     running = []  # dispatched, not waited for: the next chunk is gathered meanwhile
     for chunk in _chunks(records, num_records, layouts):
@@ -151,7 +153,7 @@ def _cohort_variance(
     for start in range(0, z.shape[1], 1024):  # cache-sized
         columns = slice(start, start + 1024)
         x, units = z[:, columns], unit_of_record[columns]
-        varies = (x != 0).any(0)
+        varies = x.any(0)
         counts += np.bincount(units, varies, num_units)
         member = member_mask[:, patient_of_record[columns]]
         for side, weight in enumerate((member, ~member)):

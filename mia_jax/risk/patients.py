@@ -193,10 +193,15 @@ def _check(statistic, member_mask, patient_of_record, block_of_model) -> None:
         "drop their columns from member_mask",
     )
     pair = design.detect_pairs(member_mask)
-    has_block_of_two = (np.unique(block_of_model, return_counts=True)[1] == 2).all()
     validate.require(
-        pair is None or bool(has_block_of_two),
+        pair is None or _is_same_partition(pair, block_of_model),
         f"{models} models in {models // 2} pairs with opposite masks",
         "each pair must be a block: over all models the rank-sum test is wrong",
         "pass block_of_model=design.detect_pairs(member_mask)",
     )
+
+
+def _is_same_partition(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays of labels put the same models together."""
+    both = np.unique(np.stack([a, b]), axis=1).shape[1]
+    return both == len(np.unique(a)) == len(np.unique(b))
