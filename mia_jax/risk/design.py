@@ -47,3 +47,23 @@ def detect_pairs(member_mask: np.ndarray) -> np.ndarray | None:
         return None
     first = np.minimum(np.arange(num_models), opposite)
     return np.unique(first, return_inverse=True)[1]
+
+
+def typical_counts(
+    member_mask: np.ndarray, block_of_model: np.ndarray
+) -> tuple[float, float]:
+    """Models per side of a single block that measures a patient as precisely.
+
+    For one block the median counts. Of several, pairs are compared within a block only:
+    with n_b models a side the variance falls as sum n_b^3 / (sum n_b^2)^2 (the leading
+    term of `intervals.variance`), so n = (sum n_b^2)^2 / sum n_b^3.
+
+    Args:
+      member_mask: [models, patients] bool.
+      block_of_model: [models] int.
+
+    Returns:
+      n_in, n_out.
+    """
+    sides = (np.median(side, axis=1) for side in counts(member_mask, block_of_model))
+    return tuple(float((n**2).sum() ** 2 / (n**3).sum()) for n in sides)

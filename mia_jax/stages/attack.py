@@ -150,7 +150,7 @@ def _risk(given, fdr: float, seed: int) -> tuple[Any, ...]:
     record_risk = records.audit(*arrays, given.block_of_model)
     largest = records.largest(record_risk.auc, given.patient_of_record)
     null = null_check.run(*arrays, given.block_of_model, units, fdr, seed)
-    counts = float(np.median(risk.num_in)), float(np.median(risk.num_out))
+    counts = design.typical_counts(given.member_mask, given.block_of_model)
     is_denoised = distribution.is_reportable(len(risk.auc), *counts)
     true_risk = distribution.fit(risk.auc_mask_free, *counts, seed=seed)
     by_group = groups.table(
