@@ -9,16 +9,25 @@ import pandas as pd
 from mia_jax.report import contents, style, words
 
 _LEFT, _RIGHT = 36, 100  # times in 100
+_FEW = 0.02  # share of patients that the first bar may take in from further left
 _HIGHEST_STACK = 25  # dots; higher ones would be too small to see
 
 
 def _folded(table: pd.DataFrame) -> pd.DataFrame:
-    """The histogram with everything left of the axis in its first bar."""
+    """The histogram with the few left of the axis in its first bar.
+
+    The axis starts at 36 and further left, in fours, only where few models scatter the
+    patients so widely that a spike would stand at its start.
+    """
     left = np.round(100 * table["left"].to_numpy(), 6)
     columns = ["count", "count_proven", "null_count"]
-    kept = table.loc[left >= _LEFT, columns].astype(float).reset_index(drop=True)
-    kept.loc[0] += table.loc[left < _LEFT, columns].sum()
-    return kept.assign(left=left[left >= _LEFT])
+    starts = np.arange(_LEFT, left.min(), -4.0)
+    share = [table.loc[left < s, columns].sum() / table[columns].sum() for s in starts]
+    is_few = [(part.fillna(0) <= _FEW).all() for part in share]
+    start = starts[np.argmax(is_few)] if any(is_few) else left.min()
+    kept = table.loc[left >= start, columns].astype(float).reset_index(drop=True)
+    kept.loc[0] += table.loc[left < start, columns].sum()
+    return kept.assign(left=left[left >= start])
 
 
 def overview(
@@ -42,9 +51,10 @@ def overview(
     return fig
 
 
-def _times_axis(ax: matplotlib.axes.Axes) -> None:
-    ax.set_xlim(_LEFT, _RIGHT)
-    ax.set_xticks(range(40, 101, 10))
+def _times_axis(ax: matplotlib.axes.Axes, bars: pd.DataFrame) -> None:
+    start = bars["left"].iloc[0]
+    ax.set_xlim(start, _RIGHT)
+    ax.set_xticks(range(int(-(-start // 10) * 10), 101, 10))
     style.grid(ax, "y")
 
 
@@ -66,7 +76,7 @@ def _all_patients(ax, layout, data, bars) -> None:
         linestyle=(0, (4, 2)),
         linewidth=layout.line * 0.9,
     )
-    _times_axis(ax)
+    _times_axis(ax, bars)
     _count_axis(ax, max(bars["count"].max(), null.max()))
     style.coin_flip(ax)
     ax.set_ylabel("Patients")
@@ -81,7 +91,8 @@ def _all_patients(ax, layout, data, bars) -> None:
 def _proven_patients(ax, layout, data, bars) -> None:
     num = words.count(data.num_proven)
     noun = "patient" if data.num_proven == 1 else "patients"
-    stacks = None if data.proven_auc is None else _stacks(data.proven_auc)
+    start = int(bars["left"].iloc[0])
+    stacks = None if data.proven_auc is None else _stacks(data.proven_auc, start)
     if stacks is None or stacks.max() > _HIGHEST_STACK:
         kind = "" if layout.is_narrow else " better recognised than by chance"
         left, counts = bars["left"] + 0.5, bars["count_proven"]
@@ -90,29 +101,29 @@ def _proven_patients(ax, layout, data, bars) -> None:
     else:
         kind = ": one dot each" if layout.is_narrow else ": one dot, one patient"
         most = stacks.max()
-        _stacked_dots(ax, layout, stacks)
-    _times_axis(ax)
+        _stacked_dots(ax, layout, stacks, start)
+    _times_axis(ax, bars)
     _count_axis(ax, most)
     style.coin_flip(ax)
     ax.set_ylabel("Patients")
     style.heading(ax, layout, f"{num} {noun} proven{kind}", style.AT_RISK)
 
 
-def _stacks(auc: np.ndarray) -> np.ndarray:
-    """[64] patients in each 1 in 100; the first takes everything further left."""
+def _stacks(auc: np.ndarray, start: int) -> np.ndarray:
+    """Patients in each 1 in 100 from `start`; the first takes all further left."""
     # 1e-9: a limit such as .57 may lie below its own hundredfold.
-    places = np.clip(np.floor(100 * auc + 1e-9), _LEFT, _RIGHT - 1).astype(int)
-    return np.bincount(places - _LEFT, minlength=_RIGHT - _LEFT)
+    places = np.clip(np.floor(100 * auc + 1e-9), start, _RIGHT - 1).astype(int)
+    return np.bincount(places - start, minlength=_RIGHT - start)
 
 
-def _stacked_dots(ax, layout: style.Layout, stacks: np.ndarray) -> None:
+def _stacked_dots(ax, layout, stacks: np.ndarray, start: int) -> None:
     """One dot per patient, as large as there is room."""
     box = ax.get_position()
     width, height = ax.figure.get_size_inches() * 72
     most = stacks.max()
     room = min(box.height * height / (1.08 * most), box.width * width / len(stacks))
     ax.plot(
-        np.repeat(np.arange(len(stacks)), stacks) + _LEFT + 0.5,
+        np.repeat(np.arange(len(stacks)), stacks) + start + 0.5,
         np.concatenate([np.arange(n) for n in stacks]) + 0.5,
         linestyle="none",
         marker="o",

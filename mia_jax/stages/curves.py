@@ -8,7 +8,7 @@ from mia_jax.risk import distribution
 
 SURVIVAL_GRID = np.round(np.arange(0.30, 1.0001, 0.005), 3)
 DENOISED_GRID = np.round(np.arange(0.60, 0.9901, 0.005), 3)
-EDGES = np.round(np.arange(0.30, 1.0001, 0.01), 2)
+EDGES = np.round(np.arange(0.0, 1.0001, 0.01), 2)
 _RECORD_BINS = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 9), (10, None))
 
 
@@ -60,8 +60,8 @@ def denoised(true_risk: distribution.Distribution, is_reportable: bool) -> pd.Da
 def histogram(
     auc: np.ndarray, is_proven: np.ndarray, null_auc: np.ndarray
 ) -> pd.DataFrame:
-    """Patients by AUC in bins of .01; the first bin takes everything below it."""
-    count = lambda values: np.histogram(np.maximum(values, EDGES[0]), EDGES)[0]
+    """Patients by AUC in bins of .01."""
+    count = lambda values: np.histogram(values, EDGES)[0]
     return pd.DataFrame(
         {
             "left": EDGES[:-1],
