@@ -23,6 +23,7 @@ REQUIRED = [
     "rich>=13.7",
     "scipy>=1.13",
     "statsmodels>=0.14.4",
+    "threadpoolctl>=3.5",
 ]
 EXTRAS = {
     # Real cohorts that travel with a package; GPL-3: imported at run time only.

@@ -35,7 +35,9 @@ class Shape(NamedTuple):
         gradient, and three times for all others.
         """
         pairs = list(zip(self.widths, self.widths[1:]))
-        products = sum(a * b * (3 if layer else 2) for layer, (a, b) in enumerate(pairs))
+        products = sum(
+            a * b * (3 if layer else 2) for layer, (a, b) in enumerate(pairs)
+        )
         return BATCH_SIZE * 2 * products
 
 

@@ -108,7 +108,9 @@ def summarise(shape: _shapes.Shape, rates: dict[str, list[float]]) -> dict[str, 
         median = float(np.median(values))
         share = median * shape.flops / peak
         rows[name] = {"rates": values, "median": median, "share_of_peak": share}
-    best = max((n for n in rows if n.startswith(_OURS)), key=lambda n: rows[n]["median"])
+    best = max(
+        (n for n in rows if n.startswith(_OURS)), key=lambda n: rows[n]["median"]
+    )
     for row in rows.values():
         # Round by round: what slows the machine down slows both.
         ratio = np.divide(rates[best], row["rates"])

@@ -224,7 +224,7 @@ def test_p_values_are_short():
     assert shown == ["0.032", "1", "2e-7", "under 1e-99", "\u2013"]
 
 
-def test_folded_histogram_loses_nobody(data):
+def test_table_of_the_histogram_loses_nobody(data):
     total = sum(int(row[1].text.replace(",", "")) for row in tables.overview(data).rows)
     assert total == data.num_patients
 
@@ -234,3 +234,14 @@ def test_report_does_not_depend_on_its_own_wall_time(drawn_before):
     changed = report_pages.change_summary(drawn_before, wall_seconds=timed)
     page = lambda d: re.sub(r"<script type=.*?</script>", "", html.render(d))
     assert page(changed) == page(drawn_before)
+
+
+def test_patients_left_of_the_axis_are_counted_in_words(data):
+    histogram = data.curves["histogram"].copy()
+    histogram.loc[:5, ["count", "null_count"]] = [[30, 50], *[[2, 3]] * 5]
+    curves = {**data.curves, "histogram": histogram}
+    caption = findings.overview_caption(data._replace(curves=curves))
+    # .30 to .36: 30 + 5 x 2 patients, 50 + 5 x 3 by chance.
+    assert "Not drawn: 40 below 36 in 100 (65 by chance)" in caption
+    histogram.loc[:5, ["count", "null_count"]] = 0
+    assert "Not drawn" not in findings.overview_caption(data._replace(curves=curves))

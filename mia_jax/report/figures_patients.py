@@ -8,33 +8,34 @@ import pandas as pd
 
 from mia_jax.report import contents, style, words
 
-_LEFT, _RIGHT = 36, 100  # times in 100
-_FEW = 0.02  # share of patients that the first bar may take in from further left
+LEFT, _RIGHT = 36, 100  # times in 100
 _HIGHEST_STACK = 25  # dots; higher ones would be too small to see
 
 
-def _folded(table: pd.DataFrame) -> pd.DataFrame:
-    """The histogram with the few left of the axis in its first bar.
+def left_out(data: contents.ReportData) -> tuple[int, int]:
+    """Patients left of the axis of the first picture, and expected if nothing leaked.
 
-    The axis starts at 36 and further left, in fours, only where few models scatter the
-    patients so widely that a spike would stand at its start.
+    With few models the joint score of many patients lies far below a coin flip, by
+    chance; one high bar for all of them would hide the rest.
     """
+    table = data.curves["histogram"]
+    tail = table[table["right"] <= LEFT / 100 + 1e-9]
+    return round(tail["count"].sum()), round(tail["null_count"].sum())
+
+
+def _shown(table: pd.DataFrame) -> pd.DataFrame:
+    """The bars right of the axis; proven patients further left, in its first bar."""
     left = np.round(100 * table["left"].to_numpy(), 6)
-    columns = ["count", "count_proven", "null_count"]
-    starts = np.arange(_LEFT, left.min(), -4.0)
-    share = [table.loc[left < s, columns].sum() / table[columns].sum() for s in starts]
-    is_few = [(part.fillna(0) <= _FEW).all() for part in share]
-    start = starts[np.argmax(is_few)] if any(is_few) else left.min()
-    kept = table.loc[left >= start, columns].astype(float).reset_index(drop=True)
-    kept.loc[0] += table.loc[left < start, columns].sum()
-    return kept.assign(left=left[left >= start])
+    kept = table[left >= LEFT].astype(float).reset_index(drop=True)
+    kept.loc[0, "count_proven"] += table.loc[left < LEFT, "count_proven"].sum()
+    return kept.assign(left=left[left >= LEFT])
 
 
 def overview(
     data: contents.ReportData, layout: style.Layout
 ) -> matplotlib.figure.Figure:
     """All patients above, proven ones below: the picture of the first screen."""
-    bars = _folded(data.curves["histogram"])
+    bars = _shown(data.curves["histogram"])
     fig = style.figure(layout, 30 if layout.is_narrow else 22.5)
     height = fig.get_size_inches()[1] / layout.em
     has_proven = data.num_proven > 0
@@ -150,7 +151,7 @@ def survival(
     _drop(ax, level, curve["share"].to_numpy(), floor, color=style.MEASURED, zorder=4)
     _denoised(ax, data.curves["denoised"], floor)
     _share_axes(ax, data.num_patients, floor, layout)
-    ax.set_xlim(_LEFT, _RIGHT)
+    ax.set_xlim(LEFT, _RIGHT)
     ax.set_xticks(range(40, 101, 10))
     style.coin_flip(ax)
     ax.set_xlabel(layout.times_label)

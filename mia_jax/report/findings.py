@@ -6,7 +6,13 @@ from typing import NamedTuple
 import numpy as np
 import scipy.stats
 
-from mia_jax.report import contents, figures_groups, figures_models, words
+from mia_jax.report import (
+    contents,
+    figures_groups,
+    figures_models,
+    figures_patients,
+    words,
+)
 
 _SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 _SUBJECT = re.compile(
@@ -167,6 +173,24 @@ def alternatives(data: contents.ReportData) -> dict[str, str]:
             f"{usefulness_title(data)}."
         ),
     }
+
+
+def overview_caption(data: contents.ReportData) -> str:
+    """What the first picture shows and, if so, what it leaves out."""
+    text = (
+        "Grey: all patients, by how often the attacker is right whether a model was "
+        "trained with or without them. Dashed: what chance alone gives."
+    )
+    if data.num_proven:
+        fdr = words.percent(data.summary["fdr"])
+        text += f" Red: proven patients (false-discovery rate {fdr})."
+    low, expected = figures_patients.left_out(data)
+    if low or expected:
+        text += (
+            f" Not drawn: {low:,} below {figures_patients.LEFT} in 100 "
+            f"({expected:,} by chance), a sign of noise, not of protection."
+        )
+    return text
 
 
 def null_check(data: contents.ReportData) -> str:

@@ -70,6 +70,7 @@ def _context(data: contents.ReportData) -> dict[str, Any]:
         "heading": {name: title for name, _, title in sections},
         "tables": _tables(data),
         "setup": _setup(data),
+        "overview_caption": findings.overview_caption(data),
         "null_check": findings.null_check(data),
         "max_record": findings.max_record(data),
         "provenance": _provenance(summary),
