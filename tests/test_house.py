@@ -34,7 +34,7 @@ def _files():
 
 
 def _name(path):
-    """The unit a file belongs to: a module of mia_jax, or a folder with all its files."""
+    """The unit of a file: a module of mia_jax, or a folder with all its files."""
     parts = path.relative_to(ROOT).with_suffix("").parts
     if parts[0] == "experiments":
         return "experiments"
@@ -47,13 +47,13 @@ def _imports(path):
         if isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.startswith("mia_jax"))
         elif isinstance(node, ast.ImportFrom) and node.module:
-            if node.module.split(".")[0] in ("mia_jax", "experiments"):
-                yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (n for n in names if n.startswith(("mia_jax", "experiments")))
 
 
 def _unit(dotted):
     parts = dotted.split(".")
-    return "experiments" if parts[0] == "experiments" else (parts + ["mia_jax"])[1]
+    return "experiments" if parts[0] == "experiments" else [*parts, "mia_jax"][1]
 
 
 LEVEL = {name: level for level, floor in enumerate(FLOORS) for name in floor}
