@@ -15,7 +15,7 @@ from absl import flags
 
 from experiments import cli, steps
 from mia_jax import config as settings
-from mia_jax import planner, progress
+from mia_jax import planner, progress, validate
 
 flags.DEFINE_string("predictions", None, "folder of predictions; DIR/predictions")
 flags.DEFINE_string("attack", "lira", "attack by name, where no --config is given")
@@ -27,11 +27,22 @@ def main(config, flags) -> int | None:
     planner.configure_cpu()
     plugin, risk, seed = _settings(config, flags)
     folder = pathlib.Path(flags.workdir)
-    source = pathlib.Path(flags.predictions or folder / "predictions")
+    source = _source(flags.predictions, folder)
     with progress.Progress() as stages:
         summary = steps.run_attack(source, folder, stages, plugin, risk, seed)
         path = steps.run_report(folder, stages)
     steps.show_result(summary, folder, path)
+
+
+def _source(given: str | None, folder: pathlib.Path) -> pathlib.Path:
+    source = pathlib.Path(given or folder / "predictions")
+    validate.require(
+        source.is_dir(),
+        f"{source} is no folder",
+        "the attack stage reads predictions: models' logits and member masks",
+        "give --predictions=FOLDER, or run experiments.score --workdir=DIR first",
+    )
+    return source
 
 
 def _settings(config, flags):

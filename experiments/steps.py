@@ -12,16 +12,14 @@ from mia_jax.stages import attack, plan, report, score, train
 
 
 def prepare(given: ml_collections.ConfigDict, flag: flags.FlagValues) -> train.Job:
-    """Checks settings and data, prints the plan; with --dry_run nothing is written."""
+    """Checks settings and data, prints the plan; nothing is written yet."""
     planner.configure_cpu()
     settings, speed = config.settings(given)
     worker, num_workers = (
         (flag.worker, flag.num_workers) if "worker" in flag else (0, 1)
     )
     folder = pathlib.Path(flag.workdir)
-    job = train.prepare(
-        settings, speed, folder, worker, num_workers, writes=not flag.dry_run
-    )
+    job = train.prepare(settings, speed, folder, worker, num_workers)
     print(terminal.render_plan(plan.of(job)), file=sys.stderr)
     return job
 

@@ -5,6 +5,7 @@ same in a terminal, a pipe and a job's log. The plan belongs on stderr, the resu
 stdout.
 """
 
+import math
 import textwrap
 from typing import Any, NamedTuple
 
@@ -210,7 +211,9 @@ def _precision(plan: Plan) -> str:
 def _attack_table(summary: dict[str, Any]) -> list[str]:
     worst = summary["worst_patient"] or {"auc": None, "lower_limit": None}
     proven = f"{summary['num_proven']:,} ({summary['num_proven_holm']:,})"
-    least = f"{number(worst['auc'])} ({number(worst['lower_limit'])})"
+    limit = worst["lower_limit"]
+    at_least = None if limit is None else math.floor(100 * limit) / 100
+    least = f"{number(worst['auc'])} ({number(at_least)})"
     titles = ("attack", "AUC", "TPR at 1% FPR", "proven (one by one)")
     cells = (
         summary["attack"]["name"],

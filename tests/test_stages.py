@@ -129,10 +129,10 @@ def test_a_damaged_file_is_named(tmp_path):
     score.gather(tmp_path)
 
 
-def test_looking_writes_nothing(tmp_path):
+def test_preparing_writes_nothing(tmp_path):
     settings, speed = config.settings(_config())
     folder = tmp_path / "new"
-    job = train.prepare(settings, speed, folder, writes=False)
+    job = train.prepare(settings, speed, folder)
     assert len(job.todo) == 4 and not folder.exists()
 
 
@@ -147,10 +147,11 @@ def test_masks_that_cannot_be_drawn_again_are_refused(tmp_path):
 
 def test_kept_logits_give_the_statistic(tmp_path):
     job = _train(tmp_path, **{"train.keep_logits": True})
-    logits = job.run.read(0, name="logits")
+    run = store.reopen(tmp_path / store.FOLDER)
+    logits = run.read(0, name="logits")
     label = job.dataset.labels == 1
     expected = np.where(label, logits[..., 0], -logits[..., 0])
-    np.testing.assert_array_equal(job.run.read(0), expected)
+    np.testing.assert_array_equal(run.read(0), expected)
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,5 @@
 """The plan of a training run, for the terminal: what, how long, how precise."""
 
-import pathlib
-
 import jax
 import numpy as np
 
@@ -74,12 +72,8 @@ def _defence(name: str) -> str:
 
 def _note(job: train.Job) -> str:
     done = len(job.groups) - len(job.todo)
-    if job.run is None or not done:
-        return "new folder" if not _has_results(job.folder) else "starts anew"
+    if not done:
+        return "new folder" if not job.folder.exists() else "nothing trained there yet"
     if not job.todo:
         return f"all {done} groups are on disk: nothing to train"
     return f"continues: {done} of {len(job.groups)} groups are on disk"
-
-
-def _has_results(folder: pathlib.Path) -> bool:
-    return (folder / "summary.json").exists()

@@ -22,11 +22,11 @@ from mia_jax import (
 
 
 class Job(NamedTuple):
-    """A run that is opened, checked and ready to train.
+    """A run that is checked and ready to train; nothing of it is written yet.
 
     Attributes:
       folder: of the run.
-      run: the store of its groups; None if there is none and nothing may be written.
+      identity: everything that the trained groups depend on.
       dataset: the cohort.
       settings: what changes the result.
       blocks: description of every block of models.
@@ -36,7 +36,7 @@ class Job(NamedTuple):
     """
 
     folder: pathlib.Path
-    run: store.Run | None
+    identity: dict[str, Any]
     dataset: contracts.Dataset
     settings: config.RunSettings
     blocks: list[dict[str, Any]]
@@ -51,17 +51,15 @@ def prepare(
     folder: pathlib.Path,
     worker: int = 0,
     num_workers: int = 1,
-    writes: bool = True,
 ) -> Job:
-    """Loads the cohort, opens the run's folder and checks one against the other.
+    """Loads the cohort and checks it against what is in the run's folder.
 
     Args:
       settings: what changes the result.
       speed: what does not.
-      folder: of the run; made if absent.
+      folder: of the run; `execute` makes it if absent.
       worker: takes the groups g with g % num_workers == worker.
       num_workers: of this run, all with the same command.
-      writes: False = only look: nothing is created, and the job cannot be executed.
 
     Raises:
       InputError: bad settings or data, or a folder of another run.
@@ -74,33 +72,39 @@ def prepare(
     )
     devices = planner.devices(speed.num_devices)
     dataset = settings.data.call()
-    run = _open(settings, dataset, folder / store.FOLDER, writes)
-    blocks = _blocks(settings, dataset, run, writes)
+    fingerprint = cohort.fingerprint(dataset)
+    identity = {**settings.training_dict(), "data_fingerprint": fingerprint}
+    run = store.look(folder / store.FOLDER, identity)
+    blocks = _blocks(settings, dataset, run)
     sizes = [block["num_models"] for block in blocks]
     mask = cohort.member_mask(dataset, settings.seed, blocks)
     groups = shadow.groups(sizes, settings.train.models_per_group)
     mine = groups[worker::num_workers]
     todo = [g for g in mine if run is None or not run.is_committed(g.id)]
     engine = shadow.Engine(dataset, settings, speed, mask, devices)
-    return Job(folder, run, dataset, settings, blocks, groups, todo, engine)
+    return Job(folder, identity, dataset, settings, blocks, groups, todo, engine)
 
 
-def _open(settings, dataset, folder: pathlib.Path, writes: bool) -> store.Run | None:
-    if not writes and not folder.exists():
-        return None
-    fingerprint = cohort.fingerprint(dataset)
-    identity = {**settings.training_dict(), "data_fingerprint": fingerprint}
-    return store.open_run(folder, identity)
-
-
-def _blocks(settings, dataset, run: store.Run | None, writes: bool) -> list[dict]:
-    """Descriptions of all blocks; new ones are stored, and the first worker wins."""
+def _blocks(settings, dataset, run: store.Run | None) -> list[dict[str, Any]]:
+    """The blocks that are there, and a new one where more models are wanted."""
     stored, design = run.blocks() if run else [], settings.masks.design
     sizes = cohort.block_sizes(stored, settings.train.num_models, design)
-    blocks = cohort.planned_blocks(dataset, settings.seed, stored, sizes, design)
-    if not writes:
-        return blocks
-    return [run.add_block(number, block) for number, block in enumerate(blocks)]
+    return cohort.planned_blocks(dataset, settings.seed, stored, sizes, design)
+
+
+def _start(job: Job) -> store.Run:
+    """Makes the run's folder with its settings and blocks, unless they are there."""
+    run = store.open_run(job.folder / store.FOLDER, job.identity)
+    for number, block in enumerate(job.blocks):
+        stored = run.add_block(number, block)
+        validate.require(
+            stored == block,
+            f"block {number}: {block['num_models']} models planned",
+            f"another worker has just planned {stored['num_models']}",
+            "start all workers with the same --config.train.num_models",
+        )
+    cohort.save(job.folder, job.dataset)
+    return run
 
 
 def execute(job: Job, on_models_fn: Callable[[int], None] = lambda count: None) -> None:
@@ -110,7 +114,7 @@ def execute(job: Job, on_models_fn: Callable[[int], None] = lambda count: None) 
       job: from `prepare`.
       on_models_fn: called with the number of models of each group that is committed.
     """
-    cohort.save(job.folder, job.dataset)
+    run = _start(job)
     facts = provenance.collect()
     clock = _Clock()
 
@@ -118,7 +122,7 @@ def execute(job: Job, on_models_fn: Callable[[int], None] = lambda count: None) 
         arrays = {"statistic": predictions.statistic}
         if job.settings.train.keep_logits:
             arrays["logits"] = predictions.logits
-        job.run.commit(
+        run.commit(
             group.id,
             arrays,
             model_ids=list(group.model_ids),
