@@ -6,6 +6,7 @@ faster than the whole array at once.
 """
 
 import functools
+from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
@@ -27,8 +28,9 @@ def scores(
     """Leave-one-out scores of every model for every record.
 
     Args:
-      attack: a file of `mia_jax/attacks` (contracts.Attack). If it has `cohort_sums`,
-        their sums over all records are handed to `scores` as `cohort`.
+      attack: a file of `mia_jax/attacks` (contracts.Attack). If it has `cohort_sums`
+        and they are not None for these options, their sums over all records are handed
+        to `scores` as `cohort`.
       statistic: [models, records] float32; may be memory-mapped.
       member_mask: [models, patients] bool.
       patient_of_record: [records] int.
@@ -41,14 +43,29 @@ def scores(
     if out is None:
         out = np.empty(statistic.shape, np.float32)
     chunks = _Chunks(statistic, member_mask, patient_of_record)
-    if hasattr(attack, "cohort_sums"):
-        sums_fn = jax.jit(attack.cohort_sums)
-        parts = (sums_fn(*chunk) for _, chunk in chunks)
-        options["cohort"] = functools.reduce(_add, parts)
-    scores_fn = jax.jit(functools.partial(attack.scores, **options))
+    computed = _cohort(attack, chunks, options)
+    scores_fn = _jitted(attack.scores, **options)
     for columns, chunk in chunks:
-        out[:, columns] = scores_fn(*chunk)
+        out[:, columns] = scores_fn(*chunk, **computed)
     return out
+
+
+def _cohort(attack: ModuleType, chunks: "_Chunks", options: dict) -> dict[str, Any]:
+    """What an attack needs of all records, summed over chunks, as an argument."""
+    if not hasattr(attack, "cohort_sums"):
+        return {}
+    sums_fn = _jitted(attack.cohort_sums, **options)
+    parts = (sums_fn(*chunk) for _, chunk in chunks)
+    total = next(parts)
+    if total is None:
+        return {}
+    return {"cohort": functools.reduce(_add, parts, total)}
+
+
+@functools.cache
+def _jitted(function: Callable, **options: Any) -> Callable:
+    """Compiled once for each function and its options."""
+    return jax.jit(functools.partial(function, **options))
 
 
 def _add(a: Any, b: Any) -> Any:

@@ -84,8 +84,19 @@ def scores(
     return jnp.where(member_mask, own - other, other - own)
 
 
-def cohort_sums(statistic: jax.Array, member_mask: jax.Array) -> Spread:
-    """Residual sums of some records; sums of several chunks add up (see `Spread`)."""
+def cohort_sums(
+    statistic: jax.Array,
+    member_mask: jax.Array,
+    mode: str = "online",
+    variance: str = "fixed",
+) -> Spread | None:
+    """Residual sums of some records (`Spread`); sums of several chunks add up.
+
+    Args: as `scores`. None where the variance is not fixed: nothing is needed.
+    """
+    del mode
+    if variance != "fixed":
+        return None
     sides = _leave_one_out(statistic, member_mask)
     count_in = member_mask.sum(0, keepdims=True) - member_mask - 1.0
     count_out = (~member_mask).sum(0, keepdims=True) - ~member_mask - 1.0
