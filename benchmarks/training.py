@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks import _jax, _report, _shapes, _torch
-from mia_jax import config, planner
+from mia_jax import planner
 
 _OURS = "mia_jax"
 _PEAK = "sgemm"
@@ -39,8 +39,7 @@ class Contender(NamedTuple):
 def main() -> None:
     """Runs the benchmark for both networks and prints a table for each."""
     parser = _report.parser(__doc__.splitlines()[0])
-    sizes = [config.TrainSettings().models_per_group]
-    parser.add_argument("--models_per_group", type=int, nargs="+", default=sizes)
+    parser.add_argument("--models_per_group", type=int, nargs="+", default=[1, 2, 4])
     args = parser.parse_args()
     planner.configure_cpu()
     torch.set_num_threads(planner.num_cores())

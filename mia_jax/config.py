@@ -54,7 +54,9 @@ class TrainSettings:
     label_smoothing: float = _field(0.0, "0 = off; share spread over the classes")
     ema_decay: float = _field(0.0, "0 = off; predict with averaged weights")
     same_init: bool = _field(False, "all models start from one set of weights")
-    models_per_group: int = _field(4, "models per program; part of the rounding")
+    models_per_group: int = _field(
+        0, "models per program, part of the rounding; 0 = 2 on a CPU, 32 elsewhere"
+    )
     keep_logits: bool = _field(False, "store logits beside the statistic")
 
     def __post_init__(self):
@@ -67,7 +69,7 @@ class TrainSettings:
         _check_range("train", self, "warmup", 0.0, 0.9)
         _check_range("train", self, "label_smoothing", 0.0, 0.99)
         _check_range("train", self, "ema_decay", 0.0, 0.999999)
-        _check_range("train", self, "models_per_group", 1, 4096)
+        _check_range("train", self, "models_per_group", 0, 4096)
         validate.one_of("train.optimizer", self.optimizer, ("adamw", "sgd"))
         validate.one_of(
             "train.schedule", self.schedule, ("cosine", "linear", "constant")

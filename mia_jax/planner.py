@@ -1,5 +1,6 @@
 """Which devices a run uses, and what it will cost: measured on its own program."""
 
+import dataclasses
 import os
 import sys
 import time
@@ -8,8 +9,11 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from mia_jax import shadow, validate
+from mia_jax import config, shadow, validate
 
+# Models per program. CPU: measured best on small and wide MLPs together
+# (benchmarks/README.md); more only overflow the cache. Accelerators: not measured.
+_MODELS_PER_GROUP_CPU, _MODELS_PER_GROUP_ACCELERATOR = 2, 32
 # Steps timed for the estimate, after one warm-up of as many.
 TIMED_STEPS = 8
 
@@ -44,6 +48,20 @@ def devices(num_devices: int) -> list[jax.Device]:
         "use 0 for all of them",
     )
     return local[: num_devices or None]
+
+
+def with_group_size(settings: config.RunSettings) -> config.RunSettings:
+    """The settings with `train.models_per_group` chosen by platform where it is 0.
+
+    The number is stored with the run, since it is part of the rounding; it depends on
+    the platform alone, so the same command makes the same run on any CPU.
+    """
+    if settings.train.models_per_group:
+        return settings
+    is_cpu = jax.default_backend() == "cpu"
+    size = _MODELS_PER_GROUP_CPU if is_cpu else _MODELS_PER_GROUP_ACCELERATOR
+    train = dataclasses.replace(settings.train, models_per_group=size)
+    return dataclasses.replace(settings, train=train)
 
 
 class Estimate(NamedTuple):

@@ -70,6 +70,7 @@ def prepare(
         "workers are numbered from 0 to num_workers - 1",
         "set --worker and --num_workers",
     )
+    settings = planner.with_group_size(settings)
     devices = planner.devices(speed.num_devices)
     dataset = settings.data.call()
     fingerprint = cohort.fingerprint(dataset)
