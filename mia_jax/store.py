@@ -283,16 +283,6 @@ def open_run(folder: str | os.PathLike[str], settings: dict[str, Any]) -> Run:
     return Run(path.parent, json.loads(text), hashlib.sha256(text).hexdigest())
 
 
-def look(folder: str | os.PathLike[str], settings: dict[str, Any]) -> Run | None:
-    """Opens a run if the folder has one, and writes nothing.
-
-    Raises:
-      validate.InputError: as `open_run`.
-    """
-    is_there = (pathlib.Path(folder) / "run.json").exists()
-    return open_run(folder, settings) if is_there else None
-
-
 def reopen(folder: str | os.PathLike[str]) -> Run:
     """Opens a run that is there, with the settings it was started with.
 

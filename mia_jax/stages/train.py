@@ -75,7 +75,8 @@ def prepare(
     dataset = settings.data.call()
     fingerprint = cohort.fingerprint(dataset)
     identity = {**settings.training_dict(), "data_fingerprint": fingerprint}
-    run = store.look(folder / store.FOLDER, identity)
+    path = folder / store.FOLDER
+    run = store.open_run(path, identity) if (path / "run.json").exists() else None
     blocks = _blocks(settings, dataset, run)
     sizes = [block["num_models"] for block in blocks]
     mask = cohort.member_mask(dataset, settings.seed, blocks)
