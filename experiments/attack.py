@@ -15,19 +15,19 @@ from absl import flags
 
 from experiments import cli, steps
 from mia_jax import config as settings
-from mia_jax import planner, progress, validate
+from mia_jax import planner, predictions, progress, validate
 
 flags.DEFINE_string("predictions", None, "folder of predictions; DIR/predictions")
 flags.DEFINE_string("attack", "lira", "attack by name, where no --config is given")
-flags.DEFINE_integer("seed", 0, "of permuted masks and resampling, without --config")
+flags.DEFINE_integer("seed", None, "of permuted masks; the run's, else 0")
 
 
 def main(config, flags) -> int | None:
     """Attacks and reports."""
     planner.configure_cpu()
-    plugin, risk, seed = _settings(config, flags)
     folder = pathlib.Path(flags.workdir)
     source = _source(flags.predictions, folder)
+    plugin, risk, seed = _settings(config, flags, source)
     with progress.Progress() as stages:
         summary = steps.run_attack(source, folder, stages, plugin, risk, seed)
         path = steps.run_report(folder, stages)
@@ -45,14 +45,23 @@ def _source(given: str | None, folder: pathlib.Path) -> pathlib.Path:
     return source
 
 
-def _settings(config, flags):
+def _settings(config, flags, source: pathlib.Path):
+    """Of the config, else of the flags; the seed, else of the run that is attacked."""
     if config is None:
         plugin = settings.Plugin(kind="attacks", name=flags.attack, options={})
-        return plugin, settings.RiskSettings(), flags.seed
+        seed = predictions.seed(source) if flags.seed is None else flags.seed
+        return plugin, settings.RiskSettings(), seed
+    given = [name for name in ("attack", "seed") if flags[name].present]
+    validate.require(
+        not given,
+        f"--{' and --'.join(given)} beside --config",
+        "the config says both: config.attack, config.seed",
+        "set --config.attack.... and --config.seed, or leave --config out",
+    )
     run, _ = settings.settings(config)
     return run.attack, run.risk, run.seed
 
 
 if __name__ == "__main__":
-    cli.config_flag(required=False)
+    cli.config_flag(required=False, can_dry_run=False)
     cli.run(main)

@@ -38,12 +38,15 @@ Main = Callable[[ml_collections.ConfigDict | None, flags.FlagValues], int | None
 flags.disclaim_key_flags()  # --help shows the flags as the binary's own
 
 
-def config_flag(required: bool = True, workdir_required: bool = True) -> None:
+def config_flag(
+    required: bool = True, workdir_required: bool = True, can_dry_run: bool = True
+) -> None:
     """Defines --config, --workdir, --dry_run and --help_config; once is enough.
 
     Args:
       required: whether a run needs --config.
       workdir_required: whether a run needs --workdir.
+      can_dry_run: whether there is a plan to print and stop after.
     """
     if "help_config" in FLAGS:
         return
@@ -52,7 +55,8 @@ def config_flag(required: bool = True, workdir_required: bool = True) -> None:
     except flags.CantOpenFlagFileError as error:  # read already at the definition
         _exit_with(_wrong_flag(error))
     flags.DEFINE_string("workdir", None, "folder of the run; created if absent")
-    flags.DEFINE_bool("dry_run", False, "print the plan and stop")
+    if can_dry_run:
+        flags.DEFINE_bool("dry_run", False, "print the plan and stop")
     flags.DEFINE_bool("help_config", False, "print every field of the config and stop")
     # Checked when all flags are parsed; --help_config prints without a workdir.
     flags.register_multi_flags_validator(

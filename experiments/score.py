@@ -21,5 +21,5 @@ def main(config, flags) -> None:
 
 
 if __name__ == "__main__":
-    cli.config_flag(required=False)
+    cli.config_flag(required=False, can_dry_run=False)
     cli.run(main)

@@ -26,9 +26,11 @@ def prepare(given: ml_collections.ConfigDict, flag: flags.FlagValues) -> train.J
 
 def run_train(job: train.Job, stages: progress.Progress) -> None:
     """Trains the groups that are not on disk."""
-    total = sum(len(group.model_ids) for group in job.groups)
+    models = sum(len(group.model_ids) for group in job.groups)
+    elsewhere = job.num_mine < len(job.groups)  # other workers' models
     left = sum(len(group.model_ids) for group in job.todo)
-    with stages.stage("train", "models", total=total, done=total - left) as advance:
+    done = 0 if elsewhere else models - left
+    with stages.stage("train", "models", total=done + left, done=done) as advance:
         train.execute(job, advance)
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mia_jax import masks, validate
+from mia_jax import masks, results, validate
 
 # Fits of a Gaussian without one model need two others on the same side.
-_FEWEST = 3
-_RESERVED = ("record", "patient_id", "unit")
+FEWEST = 3
+# Columns of records.csv that are no groups. Patients of one mask unit share masks.
+_OWN = ("record", "patient_id", "mask_unit")
 
 
 def load(folder: pathlib.Path, name: str) -> np.ndarray:
@@ -24,9 +25,9 @@ def load(folder: pathlib.Path, name: str) -> np.ndarray:
     )
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError as error:
+    except (ValueError, EOFError, OSError) as error:
         raise validate.InputError(
-            f"{path}: {error}",
+            f"{path}: {error or 'is empty'}",
             "must be one array of numbers",
             "write it by numpy.save, without object arrays",
         ) from None
@@ -42,6 +43,12 @@ def load_values(folder: pathlib.Path) -> tuple[np.ndarray, bool]:
 def shapes(values, is_logits: bool, mask, labels) -> None:
     """Raises unless all arrays fit and hold finite numbers, no probabilities."""
     name = "logits.npy" if is_logits else "statistic.npy"
+    validate.require(
+        labels.dtype.kind in "iufb" and labels.ndim == 1 and labels.size > 0,
+        f"labels.npy is {labels.dtype} {list(labels.shape)}",
+        "must be one whole number for each record",
+        "number the classes in the order of the model's outputs",
+    )
     wanted = (3, 4) if is_logits else (2, 3)
     axes = "[models, records(, views), outputs]" if is_logits else "[models, records]"
     validate.require(
@@ -92,7 +99,7 @@ def _no_probabilities(values: np.ndarray) -> None:
 
 def labels(labels, values, is_logits: bool, about: dict[str, Any]) -> np.ndarray:
     """The labels as int32; raises unless they are whole numbers in range."""
-    whole = np.asarray(labels)
+    whole = np.nan_to_num(labels, nan=-1.0)
     outputs = values.shape[-1] if is_logits else int(whole.max()) + 1
     classes = max(2, outputs)
     bad = (whole != np.floor(whole)) | (whole < 0) | (whole >= classes)
@@ -110,7 +117,12 @@ def labels(labels, values, is_logits: bool, about: dict[str, Any]) -> np.ndarray
 
 def records_table(path: pathlib.Path, num_records: int) -> pd.DataFrame:
     """records.csv as text; raises unless it has the ids of every record."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
+        raise validate.InputError(
+            f"{path}: {error}", "must be a CSV table in UTF-8", "export it again"
+        ) from None
     validate.require(
         "patient_id" in table,
         f"{path.name} has columns {', '.join(table)}",
@@ -133,6 +145,20 @@ def records_table(path: pathlib.Path, num_records: int) -> pd.DataFrame:
             "every record needs it",
             "fill it, or leave the record out",
         )
+    repeated = table["record"][table["record"].duplicated()]
+    validate.require(
+        repeated.empty,
+        f"{path.name}: record {validate.listing(repeated)}",
+        "must be unique: results are listed by it",
+        "name every record once",
+    )
+    taken = sorted(results.RESERVED.intersection(table.columns[2:]) - set(_OWN))
+    validate.require(
+        not taken,
+        f"{path.name}: column {validate.listing(taken)}",
+        "is a name that the result tables use",
+        "rename the group column",
+    )
     return table
 
 
@@ -150,12 +176,12 @@ def patient_mask(mask, patient_of_record, patient_ids) -> np.ndarray:
             "put all records of a patient on one side, or mark records as patients",
         )
     counts = np.minimum(member.sum(0), (~member).sum(0))
-    few = counts < _FEWEST
+    few = counts < FEWEST
     validate.require(
         not few.any(),
         f"member_mask.npy: patients {validate.listing(patient_ids[few])} "
-        f"are in (or out of) fewer than {_FEWEST} models",
-        f"each patient must be in and out of at least {_FEWEST} models",
+        f"are in (or out of) fewer than {FEWEST} models",
+        f"each patient must be in and out of at least {FEWEST} models",
         "leave out patients who were never in or never out, or train more models",
     )
     return member
@@ -163,7 +189,7 @@ def patient_mask(mask, patient_of_record, patient_ids) -> np.ndarray:
 
 def groups(records: pd.DataFrame, patient_of_record, patient_ids) -> pd.DataFrame:
     """The group columns, one row per patient; raises where a patient has two values."""
-    columns = [name for name in records if name not in _RESERVED]
+    columns = [name for name in records if name not in _OWN]
     table = records[columns].replace("", "unknown")
     by_patient = table.groupby(patient_of_record)
     for column in columns:
@@ -181,11 +207,30 @@ def groups(records: pd.DataFrame, patient_of_record, patient_ids) -> pd.DataFram
 def blocks(about: dict[str, Any], member_mask: np.ndarray) -> np.ndarray:
     """The block of every model; one block where nothing is known of the design."""
     sizes = about.get("blocks") or [len(member_mask)]
+    is_list = isinstance(sizes, list) and all(isinstance(n, int) for n in sizes)
     validate.require(
-        sum(sizes) == len(member_mask),
-        f"task.json: blocks={sizes} add to {sum(sizes)}",
-        f"must add to the {len(member_mask)} models",
+        is_list and min(sizes) > 0 and sum(sizes) == len(member_mask),
+        f"task.json: blocks={sizes}",
+        f"must be whole numbers that add to the {len(member_mask)} models",
         "give the number of models of each block, in order",
     )
     about["blocks"] = sizes
     return masks.block_of_model(sizes)
+
+
+def units(records: pd.DataFrame, patient_of_record, member_mask) -> np.ndarray:
+    """[patients] int32 mask units; raises where patients of one differ in their mask."""
+    num_patients = member_mask.shape[1]
+    if "mask_unit" not in records:
+        return np.arange(num_patients, dtype=np.int32)
+    first = np.unique(patient_of_record, return_index=True)[1]
+    unit = pd.factorize(records["mask_unit"].to_numpy()[first])[0].astype(np.int32)
+    of_unit = np.unique(unit, return_index=True)[1]
+    differs = np.flatnonzero((member_mask != member_mask[:, of_unit[unit]]).any(0))
+    validate.require(
+        not differs.size,
+        f"records.csv: mask_unit of patients {validate.listing(differs)}",
+        "patients of one unit must be in the same models",
+        "drop the column where masks were drawn patient by patient",
+    )
+    return unit

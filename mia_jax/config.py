@@ -150,6 +150,8 @@ class RunSettings:
             for section in ("data", "model", "defence")
             for plugin in [getattr(self, section)]
         }
+        # Where a file lies changes nothing: its content is in the data fingerprint.
+        plugins["data"].pop("path", None)
         masks = dataclasses.asdict(self.masks)
         return {"seed": self.seed, "masks": masks, "train": train, **plugins}
 

@@ -132,4 +132,9 @@ class Attack(Protocol):
         Returns:
           [models, records] float32, leave-one-out attack scores, higher = member. A
           model's own mask bit never enters its own score.
+
+        A file whose scores need numbers of the whole cohort (a pooled variance) also
+        has `cohort_sums(statistic, member_mask, **options)`: sums over the records
+        given, which the engine adds up over chunks and hands to `scores` as `cohort`;
+        None where the options need none.
         """

@@ -22,7 +22,7 @@ def predict(
     Args:
       model: the network.
       record_chunk: records at a time, so that activations stay in the cache.
-      maps_models: True: one model after another (2.5 times faster on a CPU); False:
+      maps_models: True: one model after another, which suits a CPU's cache; False:
         all at once by vmap (accelerators).
       params: of the group, each leaf [models, ...].
       inputs: [records, ...] float32.

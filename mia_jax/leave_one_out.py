@@ -1,8 +1,8 @@
 """The leave-one-out engine: any attack over all records, in cache-sized chunks.
 
 An attack is a formula on [models, records]; here it is jitted once and moved over the
-records. 1,024 records of 256 models are 1 MB, about a core's cache, and ten times
-faster than the whole array at once.
+records. 1,024 records of 256 models are 1 MB, about a core's cache; the whole array at
+once would go through memory at every step of the formula (benchmarks/scoring.py).
 """
 
 import functools

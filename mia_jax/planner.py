@@ -21,8 +21,8 @@ TIMED_STEPS = 8
 def configure_cpu() -> None:
     """One XLA device per CPU core; call before anything else touches JAX.
 
-    The largest single speed-up on a CPU: whole programs side by side, one on each core,
-    for one program whose matrix products are split over cores.
+    Whole programs side by side, one on each core, in place of one program whose matrix
+    products are split over cores (benchmarks/README.md).
     """
     jax.config.update("jax_num_cpu_devices", num_cores())
 

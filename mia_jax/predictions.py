@@ -9,7 +9,8 @@ A folder holds
     member_mask.npy  [models, records] bool, True = trained on
     labels.npy       [records] int, 0..classes-1
     records.csv      optional; one row per record, in order: `record`, `patient_id`,
-                     and one column per group attribute
+                     and one column per group attribute; `mask_unit`, if patients
+                     share masks (households)
     task.json        optional; {"task": "binary" or "multiclass", "title": ...,
                      "blocks": [models of each block], "design": ...}
 
@@ -17,6 +18,7 @@ Test records, which no model was trained on, are left out. Everything downstream
 only these arrays; our own training writes the same folder (`write`).
 """
 
+import hashlib
 import json
 import pathlib
 from typing import Any, NamedTuple
@@ -28,6 +30,9 @@ from mia_jax import _prediction_checks as checks
 from mia_jax import results, scores, usefulness, validate
 
 _DEFAULT_ABOUT = {"title": "", "design": "unknown", "unit": "patient"}
+
+
+FEWEST_MODELS = checks.FEWEST
 
 
 class Predictions(NamedTuple):
@@ -88,12 +93,28 @@ def read(folder: str | pathlib.Path) -> Predictions:
         record_ids=records["record"].to_numpy(str),
         patient_ids=np.asarray(patient_ids, str),
         patient_of_record=patient_of_record.astype(np.int32),
-        unit_of_patient=_units(records, patient_of_record, patient_ids),
+        unit_of_patient=checks.units(records, patient_of_record, member_mask),
         groups=checks.groups(records, patient_of_record, patient_ids),
         block_of_model=checks.blocks(about, member_mask),
         metrics=measured or _usefulness(values, is_logits, mask, labels, about["task"]),
         about=about,
     )
+
+
+def fingerprint(given: Predictions) -> str:
+    """sha256 of what was audited: statistic, masks, labels and patients."""
+    digest = hashlib.sha256()
+    for name in ("statistic", "member_mask", "labels", "patient_of_record"):
+        array = np.ascontiguousarray(getattr(given, name))
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(array.view(np.uint8))
+    return digest.hexdigest()
+
+
+def seed(folder: str | pathlib.Path) -> int:
+    """The seed of the run that a folder of predictions comes from; 0 if unknown."""
+    about = _json(pathlib.Path(folder) / "task.json")
+    return about.get("settings", {}).get("seed", 0)
 
 
 def write(folder: pathlib.Path, arrays: dict[str, np.ndarray], **files: Any) -> None:
@@ -116,11 +137,18 @@ def _json(path: pathlib.Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        found = json.loads(path.read_text())
+    except ValueError as error:  # of text and of JSON
         raise validate.InputError(
             f"{path.name}: {error}", "must be JSON", "write it with a JSON library"
         ) from None
+    validate.require(
+        isinstance(found, dict),
+        f"{path.name} holds a {type(found).__name__}",
+        "must be a JSON object",
+        'write it as {"task": "binary"}',
+    )
+    return found
 
 
 def _records(folder: pathlib.Path, num_records: int) -> pd.DataFrame:
@@ -130,13 +158,6 @@ def _records(folder: pathlib.Path, num_records: int) -> pd.DataFrame:
         return checks.records_table(path, num_records)
     ids = np.arange(num_records).astype(str)
     return pd.DataFrame({"record": ids, "patient_id": ids})
-
-
-def _units(records, patient_of_record, patient_ids) -> np.ndarray:
-    if "unit" not in records:
-        return np.arange(len(patient_ids), dtype=np.int32)
-    first = pd.Series(records["unit"].to_numpy()).groupby(patient_of_record).first()
-    return pd.factorize(first)[0].astype(np.int32)
 
 
 def _task(values: np.ndarray, is_logits: bool, labels: np.ndarray) -> str:

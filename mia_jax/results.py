@@ -27,6 +27,14 @@ KINDS = {
     "curves": "tables",
 }
 _VERSION = 1
+# Columns of the result tables, which no group attribute may be named after.
+RESERVED = frozenset(
+    [
+        *("record", "label", "patient_id", "num_records", "num_in", "num_out"),
+        *("auc", "auc_se", "auc_mask_free", "auc_low", "auc_high", "auc_max_record"),
+        *("p_value", "q_value", "p_holm", "is_proven", "is_proven_holm"),
+    ]
+)
 
 
 class DamagedFileError(validate.InputError, pickle.UnpicklingError):

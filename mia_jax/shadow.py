@@ -157,8 +157,12 @@ class Engine:
         state = self.programs.train(*arguments, steps, *self.data[device])
         logits, statistic = self.programs.predict(state.weights, *self.data[device])
         count = len(group.model_ids)
-        _check_finite(group, np.asarray(state.bad_step)[:count])
-        return Predictions(np.asarray(statistic)[:count], np.asarray(logits)[:count])
+        found = Predictions(np.asarray(statistic)[:count], np.asarray(logits)[:count])
+        bad_step = np.asarray(state.bad_step)[:count]
+        # The last update comes after the last loss: only predictions show it.
+        is_bad = (bad_step < 0) & ~np.isfinite(found.statistic).all(1)
+        _check_finite(group, np.where(is_bad, self.total_steps, bad_step))
+        return found
 
     def run_all(
         self, todo: Iterable[Group], done_fn: Callable[[Group, Predictions], None]
@@ -206,7 +210,9 @@ def validate_members(
         smallest >= batch_size,
         f"train.batch_size={batch_size}",
         f"must be at most the members of the smallest model, {smallest} records",
-        f"set --config.train.batch_size={max(1, smallest // 2)} or lower",
+        f"set --config.train.batch_size={smallest // 2} or lower"
+        if smallest > 1
+        else "use a cohort with more patients outside the test set",
     )
 
 

@@ -54,7 +54,8 @@ def summarise(per_model: list[dict[str, Any]]) -> dict[str, Any]:
       {"mean": set -> metric -> value, "sd": the same}; None where no model has a value.
     """
     found: dict[str, Any] = {"mean": {}, "sd": {}}
-    for name in per_model[0]:
+    names = dict.fromkeys(name for model in per_model for name in model)
+    for name in names:
         for metric in METRICS:
             values = [model[name][metric] for model in per_model if name in model]
             values = [value for value in values if value is not None]

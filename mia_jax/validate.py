@@ -1,7 +1,7 @@
 """Checks at the edges: bad input gets the value, the rule and the remedy.
 
 Library code raises `InputError`; binaries print its three lines and exit with code 2.
-Nothing here runs inside a traced function.
+Checks see static values only: shapes, names and options, never traced numbers.
 """
 
 import difflib

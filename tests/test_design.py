@@ -13,6 +13,11 @@ def test_one_block_counts_as_it_is():
     assert design.typical_counts(*_mask([16])) == (8.0, 8.0)
 
 
+def test_pairs_have_the_null_variance_of_their_sign_test():
+    n, _ = design.typical_counts(*_mask([2] * 64))
+    np.testing.assert_allclose((2 * n + 1) / (12 * n**2), 0.25 / 64, rtol=1e-9)
+
+
 def test_several_blocks_count_by_their_precision():
     """The single block of that many models has the blocks' variance, within 2 %."""
     n_in, n_out = design.typical_counts(*_mask([64, 192]))

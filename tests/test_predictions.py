@@ -117,12 +117,12 @@ def test_written_folder_reads_back(tmp_path):
     out = tmp_path / "out"
     arrays = {"statistic": found.statistic, "labels": found.labels}
     arrays["member_mask"] = content["member_mask"]
-    records = content["records"].assign(unit=1)
+    records = content["records"]
     about = {"task": "multiclass", "title": "T", "blocks": [4, 8], "design": "balanced"}
     predictions.write(out, arrays, records=records, task=about, metrics={"mean": {}})
     again = predictions.read(out)
     np.testing.assert_array_equal(again.statistic, found.statistic)
-    np.testing.assert_array_equal(again.unit_of_patient, 0)
+    np.testing.assert_array_equal(again.unit_of_patient, np.arange(PATIENTS))
     np.testing.assert_array_equal(again.block_of_model, [0] * 4 + [1] * 8)
     assert again.about["title"] == "T"
 
@@ -152,6 +152,13 @@ BAD = [
     ("17 rows", lambda c: {"records": c["records"][:-1]}),
     ("column patient_id", lambda c: {"records": c["records"][["record"]]}),
     ("sex differs within patients p2", lambda c: {"records": _two_sexes(c)}),
+    ("one whole number", lambda c: {"labels": np.array(["a"] * 18)}),
+    ("records 3", lambda c: {"labels": np.where(np.arange(18) == 3, np.nan, 0.0)}),
+    ("record r3\n", lambda c: {"records": _repeated(c)}),
+    ("column auc\n", lambda c: {"records": c["records"].assign(auc="1")}),
+    ("same models", lambda c: {"records": c["records"].assign(mask_unit="a")}),
+    ("blocks=ab", lambda c: {"task": {"blocks": "ab"}}),
+    ("JSON object", lambda c: {"task": [1]}),
     ("add to the 12 models", lambda c: {"task": {"blocks": [4, 4]}}),
     ("task='multi' is unknown", lambda c: {"task": {"task": "multi"}}),
     ("floating point", lambda c: {"logits": c["logits"].astype(int)}),
@@ -173,6 +180,12 @@ def _split(content):
     return mask
 
 
+def _repeated(content):
+    table = content["records"].copy()
+    table.loc[4, "record"] = "r3"
+    return table
+
+
 def _two_sexes(content):
     table = content["records"].copy()
     table.loc[3, "sex"] = "other"
@@ -189,6 +202,29 @@ def test_bad_input_is_named(tmp_path, message, change):
     _write(bad, **change(content))
     with pytest.raises(validate.InputError, match=message):
         predictions.read(bad)
+
+
+@pytest.mark.parametrize("content", [b"", b"patient_id\n\xff\xfe\n"])
+def test_a_table_that_is_no_csv_is_named(tmp_path, content):
+    _write(tmp_path)
+    (tmp_path / "records.csv").write_bytes(content)
+    with pytest.raises(validate.InputError, match=r"records\.csv"):
+        predictions.read(tmp_path)
+
+
+def test_an_empty_array_file_is_named(tmp_path):
+    _write(tmp_path)
+    (tmp_path / "labels.npy").write_bytes(b"")
+    with pytest.raises(validate.InputError, match=r"labels\.npy"):
+        predictions.read(tmp_path)
+
+
+def test_patients_of_a_mask_unit_share_their_mask(tmp_path):
+    unit = np.arange(18) // 6
+    member = np.random.default_rng(0).random((MODELS, 3)).argsort(0) < MODELS // 2
+    table = pd.DataFrame({"patient_id": np.arange(18), "mask_unit": unit})
+    _write(tmp_path, records=table, member_mask=member[:, unit])
+    np.testing.assert_array_equal(predictions.read(tmp_path).unit_of_patient, unit)
 
 
 def test_broken_json_is_named(tmp_path):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 import pickle
@@ -106,6 +107,7 @@ def test_more_models_keep_the_first_and_form_a_block(whole, tmp_path):
         ({"data.num_planted": 5}, "data.num_planted"),
         ({"train.num_models": 4}, r"in blocks of \[8\]"),
         ({"train.num_models": 9}, "1 new models"),
+        ({"attack.mode": "onlin"}, "attack.mode='onlin' is unknown"),
     ],
 )
 def test_another_run_in_the_same_folder_is_refused(whole, change, message):
@@ -134,6 +136,28 @@ def test_preparing_writes_nothing(tmp_path):
     folder = tmp_path / "new"
     job = train.prepare(settings, speed, folder)
     assert len(job.todo) == 4 and not folder.exists()
+
+
+def test_too_few_models_are_refused_before_training(tmp_path):
+    with pytest.raises(validate.InputError, match=r"is in \(or out of\) 2 of 4 models"):
+        _train(tmp_path / "new", **{"train.num_models": 4})
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_moved_table_is_the_same_run(tmp_path):
+    frame = pd.DataFrame({"patient": np.arange(60) // 2, "record": np.arange(60)})
+    frame = frame.assign(x=np.sin(np.arange(60)), label=np.arange(60) % 2)
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    frame.to_csv(tmp_path / "b.csv", index=False)
+    for name in ("a.csv", "b.csv"):
+        given = config.default(data="table", model="mlp")
+        given.data.path = str(tmp_path / name)
+        given.train.num_models, given.train.batch_size = 8, 8
+        settings, speed = config.settings(given)
+        job = train.prepare(settings, speed, tmp_path / "run")
+        train.execute(job)
+    assert not job.todo
+    assert str(tmp_path) not in (tmp_path / "run/groups/run.json").read_text()
 
 
 def test_masks_that_cannot_be_drawn_again_are_refused(tmp_path):
@@ -215,6 +239,24 @@ class TestAttack:
         given = predictions.read(folder / "predictions")
         assert scores.dtype == np.float32 and scores.shape == given.statistic.shape
         assert np.isfinite(scores).all()
+
+
+def test_models_of_everybody_or_nobody_are_no_targets(tmp_path):
+    """Unbalanced masks: two of the models were trained on all patients, or on none."""
+    generator = np.random.default_rng(0)
+    member = generator.random((14, 30)).argsort(0) < 7
+    member[0], member[1] = True, False
+    source = tmp_path / "in"
+    source.mkdir()
+    np.save(source / "member_mask.npy", member)
+    np.save(source / "labels.npy", np.arange(30) % 2)
+    np.save(source / "statistic.npy", generator.standard_normal((14, 30)))
+    plugin = config.settings(_config())[0].attack
+    summary = attack.run(source, tmp_path / "out", plugin)
+    assert 0.3 < summary["aggregate_auc"] < 0.7
+    assert len(summary["data_fingerprint"]) == 64
+    smallest = 1 / math.comb(14, int(np.median(member.sum(0))))
+    assert summary["smallest_p_value"] == pytest.approx(smallest)
 
 
 def _state(folder):

@@ -3,16 +3,9 @@
 import numpy as np
 import pandas as pd
 
-from mia_jax import contracts, validate
+from mia_jax import contracts, results, validate
 
 # Columns of the result tables, which carry the group columns beside them.
-RESERVED = frozenset(
-    [
-        *("record", "label", "patient_id", "num_records", "num_in", "num_out"),
-        *("auc", "auc_se", "auc_mask_free", "auc_low", "auc_high", "auc_max_record"),
-        *("p_value", "q_value", "p_holm", "is_proven", "is_proven_holm"),
-    ]
-)
 
 
 def arrays(dataset: contracts.Dataset) -> None:
@@ -178,7 +171,7 @@ def group_table(dataset: contracts.Dataset) -> None:
         "must be different names, each a text",
         "rename them",
     )
-    taken = sorted(RESERVED.intersection(groups.columns))
+    taken = sorted(results.RESERVED.intersection(groups.columns))
     validate.require(
         not taken,
         f"group column {validate.listing(taken)}",

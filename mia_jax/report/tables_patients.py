@@ -46,7 +46,7 @@ def _mask_free(row: dict) -> tables.Cell:
     if words.is_missing(row["auc_low"]) or words.is_missing(row["auc_high"]):
         return tables.Cell("not distinguishable from 50", auc)
     low, high = 100 * row["auc_low"], 100 * row["auc_high"]
-    return tables.Cell(f"{words.times(auc)} ({low:.0f} to {min(high, 99):.0f})", auc)
+    return tables.Cell(f"{words.times(auc)} ({low:.0f} to {high:.0f})", auc)
 
 
 def _worst_record(auc: float) -> tables.Cell:

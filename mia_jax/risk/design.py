@@ -54,9 +54,10 @@ def typical_counts(
 ) -> tuple[float, float]:
     """Models per side of a single block that measures a patient as precisely.
 
-    For one block the median counts. Of several, pairs are compared within a block only:
-    with n_b models a side the variance falls as sum n_b^3 / (sum n_b^2)^2 (the leading
-    term of `intervals.variance`), so n = (sum n_b^2)^2 / sum n_b^3.
+    For one block the median counts. Of several, pairs of models are compared within a
+    block only, and with p_b = n_in n_out pairs in block b the null variance is V = sum
+    p_b (n_in + n_out + 1) / 12 / (sum p_b)^2. A single block of n models a side has it
+    for (2 n + 1) / (12 n^2) = V.
 
     Args:
       member_mask: [models, patients] bool.
@@ -65,5 +66,10 @@ def typical_counts(
     Returns:
       n_in, n_out.
     """
-    sides = (np.median(side, axis=1) for side in counts(member_mask, block_of_model))
-    return tuple(float((n**2).sum() ** 2 / (n**3).sum()) for n in sides)
+    n_in, n_out = (np.median(side, 1) for side in counts(member_mask, block_of_model))
+    if len(n_in) == 1:
+        return float(n_in[0]), float(n_out[0])
+    pairs = n_in * n_out
+    variance = (pairs * (n_in + n_out + 1)).sum() / 12 / pairs.sum() ** 2
+    n = (1 + np.sqrt(1 + 12 * variance)) / (12 * variance)
+    return float(n), float(n)

@@ -15,7 +15,8 @@ from scipy import optimize, special
 from mia_jax import validate
 from mia_jax.risk import exact, intervals
 
-Models = int | Sequence[int]  # in all, or in each block
+# In all, or in each block; or (models with, models without) of each block.
+Models = int | Sequence[int] | np.ndarray
 
 # Share of all patients that an audit discovers in level="one_percent".
 _ONE_PERCENT = 0.01
@@ -27,11 +28,13 @@ def _sides(num_models: Models) -> tuple[np.ndarray, np.ndarray]:
     """[blocks] numbers of models with and without one patient."""
     blocks = np.atleast_1d(np.asarray(num_models, int))
     validate.require(
-        blocks.size > 0 and bool(np.all(blocks >= 2)),
+        blocks.size > 0 and bool(np.all(blocks >= (1 if blocks.ndim == 2 else 2))),
         f"num_models={num_models}",
         "must be at least 2: one model with the patient and one without",
         "use --config.train.num_models=512",
     )
+    if blocks.ndim == 2:
+        return blocks[:, 0], blocks[:, 1]
     return blocks // 2, blocks - blocks // 2
 
 

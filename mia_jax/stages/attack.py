@@ -94,8 +94,9 @@ def run(
         found = Found(given, fdr, seed, *pooled, *_risk(given, fdr, seed))
         facts = provenance.collect()
         content = summary.build(found, attack, facts)
-    trained = given.about.get("train_seconds")
-    before = {} if trained is None else {"train": trained}
+    # Training counts the wall time of every worker.
+    names = {"train": "train_seconds", "score": "score_seconds"}
+    before = {k: given.about[v] for k, v in names.items() if v in given.about}
     content["wall_seconds"] = {**before, **seconds}
     _write(folder, found, content, facts)
     return content
@@ -134,14 +135,18 @@ def _scores(given, folder: pathlib.Path, attack: config.Plugin) -> np.ndarray:
 def _pooled(given, scores: np.ndarray) -> tuple[Any, ...]:
     """AUC and ROC curve of each target model over all records."""
     member = given.member_mask[:, given.patient_of_record]
-    fewest = (~member).sum(1).min()
+    # A model trained on everybody, or on nobody, is no target of a pooled curve.
+    has_both = member.any(1) & ~member.all(1)
+    scores, member = scores[has_both], member[has_both]
+    fewest = (~member).sum(1).min(initial=len(given.labels))
     points = {}
     for fpr in FPRS:
         rows = zip(scores, member, strict=True)
-        is_few = fpr * fewest < _FEWEST_FALSE_ALARMS
+        is_few = not len(scores) or fpr * fewest < _FEWEST_FALSE_ALARMS
         values = None if is_few else [metrics.tpr_at_fpr(*row, fpr) for row in rows]
         points[fpr] = None if values is None else np.array(values)
-    roc = metrics.roc_band(scores, member, FPR_GRID)
+    nothing = (np.full(len(FPR_GRID), np.nan),) * 3
+    roc = metrics.roc_band(scores, member, FPR_GRID) if len(scores) else nothing
     return metrics.aucs_by_model(scores, member), roc, points
 
 

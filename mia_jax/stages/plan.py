@@ -71,9 +71,9 @@ def _defence(name: str) -> str:
 
 
 def _note(job: train.Job) -> str:
-    done = len(job.groups) - len(job.todo)
+    done = job.num_mine - len(job.todo)
     if not done:
         return "new folder" if not job.folder.exists() else "nothing trained there yet"
     if not job.todo:
         return f"all {done} groups are on disk: nothing to train"
-    return f"continues: {done} of {len(job.groups)} groups are on disk"
+    return f"continues: {done} of {job.num_mine} groups are on disk"

@@ -1,6 +1,7 @@
 """Stage 2: gathers the groups of a run into one folder of predictions."""
 
 import pathlib
+import time
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ def gather(folder: pathlib.Path, num_models: int = 0) -> pathlib.Path:
     Raises:
       InputError: naming groups that are missing or damaged.
     """
+    begin = time.perf_counter()
     run, dataset = store.reopen(folder / store.FOLDER), cohort.load(folder)
     blocks = run.blocks()
     total = num_models or sum(block["num_models"] for block in blocks)
@@ -31,16 +33,19 @@ def gather(folder: pathlib.Path, num_models: int = 0) -> pathlib.Path:
     manifests = _manifests(run, sizes)
     mask = cohort.member_mask(dataset, run.settings["seed"], blocks[: len(sizes)])
     pool = dataset.is_pool_record
+    statistic = _statistic(run, manifests, pool)
+    seconds = round(time.perf_counter() - begin, 2)
+    about = _about(run, dataset, manifests, sizes, blocks[0]["design"])
     out = folder / FOLDER
     predictions.write(
         out,
         {
-            "statistic": _statistic(run, manifests, pool),
+            "statistic": statistic,
             "member_mask": mask[:, dataset.patient_of_record[pool]],
             "labels": dataset.labels[pool],
         },
         records=_records(dataset, pool),
-        task=_about(run, dataset, manifests, sizes, blocks[0]["design"]),
+        task={**about, "score_seconds": seconds},
         metrics=usefulness.summarise([m for g in manifests for m in g["metrics"]]),
     )
     return out
@@ -72,7 +77,7 @@ def _records(dataset: contracts.Dataset, pool: np.ndarray) -> pd.DataFrame:
     columns = {
         "record": dataset.record_ids[pool],
         "patient_id": dataset.patient_ids[patient],
-        "unit": dataset.unit_of_patient[patient],
+        "mask_unit": dataset.unit_of_patient[patient],
     }
     groups = dataset.groups.iloc[patient].reset_index(drop=True)
     return pd.concat([pd.DataFrame(columns), groups], axis=1)

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from mia_jax import config
+from mia_jax import config, predictions
 from mia_jax.report import headline
-from mia_jax.risk import distribution, groups, intervals, precision
+from mia_jax.risk import design, distribution, groups, intervals, precision
 from mia_jax.stages import curves
 
 THRESHOLDS = (0.6, 0.7, 0.8, 0.9)
@@ -67,14 +67,15 @@ def _cohort(found: Any) -> dict[str, Any]:
 
 def _aggregate(found: Any) -> dict[str, Any]:
     band = lambda values: [float(v) for v in np.quantile(values, (0.1, 0.9))]
+    has_targets = len(found.aucs) > 0
     tpr, tpr_band = {}, {}
     for fpr, values in found.tpr.items():
         key = f"{fpr:g}"
         tpr[key] = None if values is None else float(np.median(values))
         tpr_band[key] = None if values is None else band(values)
     return {
-        "aggregate_auc": float(np.median(found.aucs)),
-        "aggregate_auc_band": band(found.aucs),
+        "aggregate_auc": float(np.median(found.aucs)) if has_targets else None,
+        "aggregate_auc_band": band(found.aucs) if has_targets else None,
         "tpr_at_fpr": tpr,
         "tpr_at_fpr_band": tpr_band,
     }
@@ -107,7 +108,7 @@ def _patients(found: Any) -> dict[str, Any]:
             key(q): float(v) for q, v in zip(_QUANTILES, quantiles, strict=True)
         },
         "share_of_patients_above": above,
-        "worst_patient": _worst(risk),
+        "worst_patient": _worst(found),
         "max_record": {
             "mean": float(found.auc_max_record.mean()),
             "null_mean": float(found.null.auc_max_record.mean()),
@@ -117,26 +118,36 @@ def _patients(found: Any) -> dict[str, Any]:
     }
 
 
-def _worst(risk: Any) -> dict[str, float]:
+def _worst(found: Any) -> dict[str, float]:
     """The highest mask-free AUC and its lower limit, simultaneous over all patients."""
+    risk, given = found.risk, found.given
     worst = int(np.argmax(risk.auc_mask_free))
     level = 1.0 - 0.05 / len(risk.auc)
-    counts = risk.num_in[worst], risk.num_out[worst]
-    low, _ = intervals.score_interval(risk.auc_mask_free[worst], *counts, level=level)
-    return {"auc": float(risk.auc_mask_free[worst]), "lower_limit": float(low)}
+    sides = design.counts(given.member_mask, given.block_of_model)
+    n_in, n_out = (side[:, [worst]] for side in sides)
+    auc = risk.auc_mask_free[[worst]]
+    low, _ = intervals.score_interval(auc, n_in, n_out, level=level)
+    return {"auc": float(auc[0]), "lower_limit": float(low[0])}
 
 
 def _precision(found: Any) -> dict[str, Any]:
-    sizes = np.bincount(found.given.block_of_model)
-    num_models, num_patients = [int(size) for size in sizes], len(found.risk.auc)
+    sides = design.counts(found.given.member_mask, found.given.block_of_model)
+    num_models = np.stack([np.median(side, 1).astype(int) for side in sides], 1)
+    num_patients = len(found.risk.auc)
+    smallest_p = precision.smallest_p(num_models)
+    needed = precision.models_needed(num_patients, found.fdr)
+    factor = 1
+    while precision.smallest_p(factor * num_models) > found.fdr / num_patients:
+        factor *= 2  # unbalanced masks need more than balanced ones would
+    needed = max(needed, factor * len(found.given.member_mask) if factor > 1 else 0)
     return {
         "precision": {
             "sd_at_half": precision.null_sd(num_models),
             "ci_half_width": precision.half_width(num_models, 0.5),
         },
         "detection_limit": _number(precision.detection_limit(num_models, num_patients)),
-        "smallest_p_value": float(precision.smallest_p(num_models)),
-        "models_needed": int(precision.models_needed(num_patients, found.fdr)),
+        "smallest_p_value": float(smallest_p),
+        "models_needed": int(needed),
     }
 
 
@@ -161,7 +172,8 @@ def _origin(found: Any) -> dict[str, Any]:
         "defence": settings.get("defence"),
         "data": settings.get("data"),
         "seed": found.seed,
-        "data_fingerprint": settings.get("data_fingerprint"),
+        "data_fingerprint": settings.get("data_fingerprint")
+        or predictions.fingerprint(found.given),
         "train_devices": found.given.about.get("devices"),
         "train_code": found.given.about.get("code"),
     }

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from mia_jax import (
@@ -13,6 +14,7 @@ from mia_jax import (
     config,
     contracts,
     planner,
+    predictions,
     provenance,
     shadow,
     store,
@@ -32,6 +34,7 @@ class Job(NamedTuple):
       blocks: description of every block of models.
       groups: all groups.
       todo: those that this worker still has to train.
+      num_mine: groups of this worker, trained or not.
       engine: programs and data on the devices.
     """
 
@@ -42,6 +45,7 @@ class Job(NamedTuple):
     blocks: list[dict[str, Any]]
     groups: list[shadow.Group]
     todo: list[shadow.Group]
+    num_mine: int
     engine: shadow.Engine
 
 
@@ -83,8 +87,25 @@ def prepare(
     groups = shadow.groups(sizes, settings.train.models_per_group)
     mine = groups[worker::num_workers]
     todo = [g for g in mine if run is None or not run.is_committed(g.id)]
+    _check_attack(settings.attack, mask[:, ~dataset.is_test])
     engine = shadow.Engine(dataset, settings, speed, mask, devices)
-    return Job(folder, identity, dataset, settings, blocks, groups, todo, engine)
+    return Job(
+        folder, identity, dataset, settings, blocks, groups, todo, len(mine), engine
+    )
+
+
+def _check_attack(attack: config.Plugin, mask: np.ndarray) -> None:
+    """Raises where the attack stage would: unknown options, too few models a side."""
+    statistic = jax.ShapeDtypeStruct((8, 1), np.float32)
+    member = jax.ShapeDtypeStruct((8, 1), np.bool_)
+    jax.eval_shape(lambda x, m: attack.call(x, m), statistic, member)
+    fewest = int(min(mask.sum(0).min(), (~mask).sum(0).min()))
+    validate.require(
+        fewest >= predictions.FEWEST_MODELS,
+        f"a patient is in (or out of) {fewest} of {len(mask)} models",
+        f"must be at least {predictions.FEWEST_MODELS}: the target and two of its side",
+        "train more models, e.g. --config.train.num_models=64",
+    )
 
 
 def _blocks(settings, dataset, run: store.Run | None) -> list[dict[str, Any]]:
@@ -138,6 +159,7 @@ def execute(job: Job, on_models_fn: Callable[[int], None] = lambda count: None) 
         on_models_fn(len(group.model_ids))
 
     job.engine.run_all(job.todo, commit)
+    run.clean()
 
 
 def _usefulness(job: Job, group: shadow.Group, logits: np.ndarray) -> list[dict]:
