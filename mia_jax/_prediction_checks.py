@@ -219,7 +219,7 @@ def blocks(about: dict[str, Any], member_mask: np.ndarray) -> np.ndarray:
 
 
 def units(records: pd.DataFrame, patient_of_record, member_mask) -> np.ndarray:
-    """[patients] int32 mask units; raises where patients of one differ in their mask."""
+    """[patients] int32 mask units; raises where one unit has several masks."""
     num_patients = member_mask.shape[1]
     if "mask_unit" not in records:
         return np.arange(num_patients, dtype=np.int32)
