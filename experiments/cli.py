@@ -75,11 +75,7 @@ def run(main: Main) -> NoReturn:
     try:
         app.run(functools.partial(_main, main), flags_parser=_parse_flags)
     except validate.InputError as error:
-        lines = (error.what, error.rule, error.remedy)
-        print(
-            *(" ".join(line.split("\n")) for line in lines), sep="\n", file=sys.stderr
-        )
-        sys.exit(USER_ERROR)
+        _exit_with(error)
     except KeyboardInterrupt:
         print(
             "interrupted: finished groups are kept, the same command continues",

@@ -28,14 +28,13 @@ MIN_MODELS = 8
 _STEP = 0.05
 _GRID = np.arange(101) * _STEP  # true d: AUC .5 to .9998
 _LOWEST, _HIGHEST = -1.6, 5.5  # measured d, in bins of _STEP; end bins take the tails
-# The spline bends at the AUCs that exposure is asked for. Six
-# equally spaced knots saw 12 % too many patients above .7 in cohorts like RandHIE.
+# The spline bends at the AUCs that exposure is asked for; equally spaced knots are
+# biased just there.
 _KNOT_AUCS = (0.6, 0.7, 0.8, 0.9)
 # The penalty invents about this many exposed patients where there are none. Efron's 1
-# is harmless among thousands, but doubles the share above .7 in a group of 60.
+# is harmless among thousands, but not in a group of some tens.
 _PENALTY = 0.03
-# The sd of 30 refits is itself 13 % uncertain. With 100 the products are large enough
-# for BLAS to start threads, and a fit takes up to a hundred times longer.
+# The sd of 30 refits is itself 13 % uncertain, 1 / sqrt(2 x 29).
 _NUM_REFITS = 30
 _NORMAL_95 = special.ndtri(0.975)
 
