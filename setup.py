@@ -36,7 +36,13 @@ EXTRAS = {
         "pillow",
     ],
     "ray": ["ray>=2.40"],
-    "test": ["hypothesis>=6.100", "pytest>=8.0", "ruff>=0.6", "scikit-learn>=1.5"],
+    "test": [
+        "hypothesis>=6.100",
+        "jax-privacy>=2.0",
+        "pytest>=8.0",
+        "ruff>=0.6",
+        "scikit-learn>=1.5",
+    ],
     # The baseline of benchmarks/training.py.
     "benchmark": ["torch>=2.4"],
 }

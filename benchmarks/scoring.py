@@ -94,7 +94,7 @@ def measure(cohort: Cohort, rounds: int) -> dict[str, Cost]:
     found: dict[str, list[Cost]] = {name: [] for name in contenders}
     for _ in range(rounds):
         for name, run in contenders.items():
-            found[name].append(_time(run))
+            found[name].append(time_of(run))
     scale = cohort.statistic.shape[1] / (4 * _RECORDS_PER_PATIENT)
     medians = {name: _median(costs) for name, costs in found.items()}
     loop = medians["SciPy loop (extrapolated)"]
@@ -142,7 +142,7 @@ def scipy_loop(cohort: Cohort) -> np.ndarray:
     return out
 
 
-def _time(run: Callable[[], Any]) -> Cost:
+def time_of(run: Callable[[], Any]) -> Cost:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter(), time.process_time()
     run()

@@ -1,24 +1,23 @@
 """Stage 3: attacks predictions and measures the risk of records, patients and groups.
 
     python -m experiments.attack --workdir=DIR
-    python -m experiments.attack --predictions=FOLDER --workdir=DIR
+    python -m experiments.attack --predictions=FOLDER --workdir=DIR --attack=lira,rmia
 
 The first attacks what `experiments.score` gathered, the second models from anywhere.
 
-The layout of the folder is described in mia_jax/predictions.py. Attack options come
-from --config, if given.
+The folder's layout is one of mia_jax/layouts. Attacks come from --attack and --preset,
+else from --config, else it is LiRA.
 """
 
 import pathlib
 
 from absl import flags
 
-from experiments import cli, steps
+from experiments import attacks, cli, steps
 from mia_jax import config as settings
 from mia_jax import planner, predictions, progress, validate
 
 flags.DEFINE_string("predictions", None, "folder of predictions; DIR/predictions")
-flags.DEFINE_string("attack", "lira", "attack by name, where no --config is given")
 flags.DEFINE_integer("seed", None, "of permuted masks; the run's, else 0")
 
 
@@ -27,11 +26,11 @@ def main(config, flags) -> int | None:
     planner.configure_cpu()
     folder = pathlib.Path(flags.workdir)
     source = _source(flags.predictions, folder)
-    plugin, risk, seed = _settings(config, flags, source)
+    plan = _plan(config, flags, source)
     with progress.Progress() as stages:
-        summary = steps.run_attack(source, folder, stages, plugin, risk, seed)
+        summary = steps.run_attack(source, folder, stages, plan)
         path = steps.run_report(folder, stages)
-    steps.show_result(summary, folder, path)
+    return steps.show_result(summary, folder, path, flags.fail_if_proven)
 
 
 def _source(given: str | None, folder: pathlib.Path) -> pathlib.Path:
@@ -45,23 +44,22 @@ def _source(given: str | None, folder: pathlib.Path) -> pathlib.Path:
     return source
 
 
-def _settings(config, flags, source: pathlib.Path):
+def _plan(config, flags, source: pathlib.Path) -> steps.AttackPlan:
     """Of the config, else of the flags; the seed, else of the run that is attacked."""
     if config is None:
-        plugin = settings.Plugin(kind="attacks", name=flags.attack, options={})
         seed = predictions.seed(source) if flags.seed is None else flags.seed
-        return plugin, settings.RiskSettings(), seed
-    given = [name for name in ("attack", "seed") if flags[name].present]
+        return steps.AttackPlan(attacks.chosen(flags), settings.RiskSettings(), seed)
     validate.require(
-        not given,
-        f"--{' and --'.join(given)} beside --config",
-        "the config says both: config.attack, config.seed",
-        "set --config.attack.... and --config.seed, or leave --config out",
+        not flags["seed"].present,
+        "--seed beside --config",
+        "the config says it: config.seed",
+        "set --config.seed, or leave --config out",
     )
     run, _ = settings.settings(config)
-    return run.attack, run.risk, run.seed
+    return steps.AttackPlan(attacks.chosen(flags, run.attack), run.risk, run.seed)
 
 
 if __name__ == "__main__":
     cli.config_flag(required=False, can_dry_run=False)
+    attacks.define()
     cli.run(main)

@@ -33,6 +33,11 @@ def check(field: str, kind: type, default: Any, text: str) -> None:
         ) from None
 
 
+def parse(kind: type, default: Any, text: str) -> Any:
+    """The value of a text that passed `check`."""
+    return _PARSERS[kind](text, default)
+
+
 def as_typed(value: Any) -> str:
     """A value as it is typed on the command line: true, 64,64, mlp."""
     if isinstance(value, bool):
@@ -42,7 +47,7 @@ def as_typed(value: Any) -> str:
     return '""' if value == "" else str(value)
 
 
-def _parse_tuple(text: str, default: Any) -> None:
+def _parse_tuple(text: str, default: Any) -> tuple:
     """Raises ValueError unless the text is a tuple of elements like the default's."""
     value = tuple_parser.TupleParser().parse(text)
     kinds = {type(element) for element in default or ()}
@@ -50,10 +55,12 @@ def _parse_tuple(text: str, default: Any) -> None:
         kinds = {int, float}
     if kinds and not {type(element) for element in value} <= kinds:
         raise ValueError(text)
+    return value
 
 
-def _parse_any(text: str, default: Any) -> None:
-    del text, default  # any text is a text
+def _parse_any(text: str, default: Any) -> str:
+    del default  # any text is a text
+    return text
 
 
 # What ml_collections parses a field of each type with.

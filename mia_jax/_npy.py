@@ -4,17 +4,18 @@ Reads go to the file (`preadv`), not through a memory map, whose pages would cou
 memory of the process: a pass over all predictions stays within two slabs.
 """
 
+import contextlib
 import hashlib
 import io
 import math
 import os
 import pathlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from mia_jax import validate
+from mia_jax import _files, validate
 
 _HASH_CHUNK = 1 << 20
 
@@ -32,6 +33,21 @@ def to_bytes(array: np.ndarray) -> tuple[bytes, memoryview]:
     fields = np.lib.format.header_data_from_array_1_0(array)
     np.lib.format.write_array_header_1_0(header, fields)
     return header.getvalue(), memoryview(_raw(array))
+
+
+@contextlib.contextmanager
+def writing(
+    path: pathlib.Path, shape: tuple[int, ...], dtype: np.dtype
+) -> Iterator[np.ndarray]:
+    """An array on disk to be filled part by part; gets its name when all is done."""
+    temp = _files.temporary(path)
+    try:
+        out = np.lib.format.open_memmap(temp, mode="w+", dtype=dtype, shape=shape)
+        yield out
+        out.flush()
+        os.replace(temp, path)
+    finally:
+        temp.unlink(missing_ok=True)
 
 
 def _raw(array: np.ndarray) -> np.ndarray:

@@ -1,236 +1,193 @@
-"""Checks of a folder of predictions: each names the file, the rule and the remedy."""
+"""Checks of predictions: each names the file or argument, the rule and the remedy."""
 
-import pathlib
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
-from mia_jax import masks, results, validate
+from mia_jax import validate
 
 # Fits of a Gaussian without one model need two others on the same side.
 FEWEST = 3
-# Columns of records.csv that are no groups. Patients of one mask unit share masks.
-_OWN = ("record", "patient_id", "mask_unit")
+TASKS = ("binary", "multiclass", "multilabel")
+# Records of the first model that are searched for rounding.
+_SAMPLE = 20_000
 
 
-def load(folder: pathlib.Path, name: str) -> np.ndarray:
-    """A file of the folder, mapped into memory."""
-    path = folder / name
+class Names(NamedTuple):
+    """What messages call the parts of an export: files, or arguments of a function."""
+
+    values: str = "logits.npy"
+    member_mask: str = "member_mask.npy"
+    labels: str = "labels.npy"
+    records: str = "records.csv"
+    task: str = "task.json: task"
+    blocks: str = "task.json: blocks"
+    features: str = "features.npy"
+
+
+def shapes(values, is_logits: bool, mask, labels, names: Names) -> None:
+    """Raises unless all arrays fit."""
     validate.require(
-        path.exists(),
-        f"{path} is missing",
-        "needed: member_mask.npy, labels.npy, and logits.npy or statistic.npy",
-        "export it from your training code (README, own predictions)",
-    )
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise validate.InputError(
-            f"{path}: {error or 'is empty'}",
-            "must be one array of numbers",
-            "write it by numpy.save, without object arrays",
-        ) from None
-
-
-def load_values(folder: pathlib.Path) -> tuple[np.ndarray, bool]:
-    """Logits (True) or, where there are none, the statistic (False)."""
-    if (folder / "logits.npy").exists() or not (folder / "statistic.npy").exists():
-        return load(folder, "logits.npy"), True
-    return load(folder, "statistic.npy"), False
-
-
-def shapes(values, is_logits: bool, mask, labels) -> None:
-    """Raises unless all arrays fit and hold finite numbers, no probabilities."""
-    name = "logits.npy" if is_logits else "statistic.npy"
-    validate.require(
-        labels.dtype.kind in "iufb" and labels.ndim == 1 and labels.size > 0,
-        f"labels.npy is {labels.dtype} {list(labels.shape)}",
-        "must be one whole number for each record",
+        labels.dtype.kind in "iufb" and labels.ndim in (1, 2) and labels.size > 0,
+        f"{names.labels} is {labels.dtype} {list(labels.shape)}",
+        "must be one whole number for each record, or 0 and 1 for each of its labels",
         "number the classes in the order of the model's outputs",
     )
-    wanted = (3, 4) if is_logits else (2, 3)
+    several = labels.ndim == 2
+    wanted = (3, 4) if is_logits else (3,) if several else (2, 3)
     axes = "[models, records(, views), outputs]" if is_logits else "[models, records]"
+    axes = "[models, records, labels]" if several and not is_logits else axes
     validate.require(
         values.ndim in wanted and values.dtype.kind == "f",
-        f"{name} is {values.dtype} {list(values.shape)}",
+        f"{names.values} is {values.dtype} {list(values.shape)}",
         f"must be floating point {axes}",
         "export one array over all models",
     )
+    fits = mask.shape == values.shape[:2] and labels.shape[:1] == mask.shape[1:]
     validate.require(
-        mask.shape == values.shape[:2] and labels.shape == mask.shape[1:],
-        f"{name} {list(values.shape)}, member_mask.npy {list(mask.shape)}, "
-        f"labels.npy {list(labels.shape)}",
-        "must agree in models and records",
+        fits and (not several or labels.shape[1] == values.shape[-1]),
+        f"{names.values} {list(values.shape)}, {names.member_mask} {list(mask.shape)}, "
+        f"{names.labels} {list(labels.shape)}",
+        "must agree in models and records" + (" and labels" if several else ""),
         "export all three in the same order",
     )
     is_binary_mask = mask.dtype == bool or np.isin(np.unique(mask), (0, 1)).all()
     validate.require(
-        is_binary_mask, f"member_mask.npy is {mask.dtype}", "must be bool", "use bool"
+        is_binary_mask,
+        f"{names.member_mask} is {mask.dtype}",
+        "must be bool",
+        "use bool",
     )
-    _finite(name, values)
-    if is_logits:
-        _no_probabilities(values)
 
 
-def _finite(name: str, values: np.ndarray) -> None:
+def finite(values, names: Names) -> None:
+    """Raises unless every number is finite; names the model and its records."""
     for model, value in enumerate(values):
         bad = ~np.isfinite(value).reshape(len(value), -1).all(1)
         validate.require(
             not bad.any(),
-            f"{name}: model {model}, records {validate.listing(np.flatnonzero(bad))}",
+            f"{names.values}: model {model}, records "
+            f"{validate.listing(np.flatnonzero(bad))}",
             "hold NaN or infinite values",
             "export logits, not log-probabilities of rounded probabilities",
         )
 
 
-def _no_probabilities(values: np.ndarray) -> None:
-    """Refuses values that are probabilities, by the records of the first model."""
+def no_probabilities(values, is_logits: bool, task: str, names: Names) -> None:
+    """Refuses probabilities, and logits of rounded ones, by the first model."""
     first = np.asarray(values[0], np.float64)
-    in_unit = ((first >= 0) & (first <= 1)).all()
-    sums_to_one = first.shape[-1] == 1 or np.allclose(first.sum(-1), 1, atol=1e-3)
+    one_each = task == "multilabel" or not is_logits or first.shape[-1] == 1
+    if is_logits:
+        in_unit = ((first >= 0) & (first <= 1)).all()
+        sums_to_one = one_each or np.allclose(first.sum(-1), 1, atol=1e-3)
+        low, high = first.min(), first.max()
+        validate.require(
+            not (in_unit and sums_to_one),
+            f"{names.values}: model 0 is within {low:.3g} and {high:.3g}",
+            "are probabilities: their rounding destroys the statistic",
+            "export the outputs before softmax or sigmoid",
+        )
     validate.require(
-        not (in_unit and sums_to_one),
-        f"logits.npy: model 0 is within {first.min():.3g} and {first.max():.3g}",
-        "are probabilities: their rounding destroys the statistic",
-        "export the outputs before softmax or sigmoid",
+        not _is_rounded(first, one_each),
+        f"{names.values}: model 0",
+        "are logits of probabilities rounded to 4 decimals: blurred, or infinite",
+        "export the outputs before softmax or sigmoid, with all their digits",
     )
 
 
-def labels(labels, values, is_logits: bool, about: dict[str, Any]) -> np.ndarray:
+def _is_rounded(logits: np.ndarray, one_each: bool) -> bool:
+    """Whether all probabilities that are not near 0 or 1 have at most 4 decimals.
+
+    A number taken at random lies that near to such a grid (1e-6) 1 time in 50, thirty
+    different ones of them never.
+    """
+    logits = logits[:: max(1, len(logits) // _SAMPLE)]
+    if one_each:
+        inner = logits[np.abs(logits) < 4.6]  # .01 < p < .99
+        probability = 1 / (1 + np.exp(-inner))
+    else:
+        # Rounded probabilities need not add to exactly 1: no second normalisation.
+        probability = np.exp(logits) if logits.max() <= 0 else _softmax(logits)
+        probability = probability[(probability > 0.01) & (probability < 0.99)]
+    scaled = 1e4 * probability
+    is_near = np.abs(scaled - np.round(scaled)) < 0.01
+    return bool(is_near.all()) and len(np.unique(np.round(scaled))) >= 30
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    power = np.exp(logits - logits.max(-1, keepdims=True))
+    return power / power.sum(-1, keepdims=True)
+
+
+def task(about: dict[str, Any], values, is_logits: bool, labels, names: Names) -> str:
+    """The task that is stated, or else follows from the shapes."""
+    given, several = about.get("task"), labels.ndim == 2
+    if given is not None:
+        validate.one_of(names.task, given, TASKS)
+        validate.require(
+            (given == "multilabel") == several,
+            f"{names.task} is {given}, {names.labels} {list(labels.shape)}",
+            "only multilabel tasks have labels [records, labels]",
+            "give one class number per record, or set the task",
+        )
+        outputs = values.shape[-1] if is_logits else None
+        fits = {"binary": outputs in (None, 1, 2), "multiclass": outputs != 1}
+        validate.require(
+            fits.get(given, True),
+            f"{names.task} is {given}, {names.values} has {outputs} outputs",
+            "binary has one output (or two), multiclass one per class",
+            "set the task, or export the outputs of all classes",
+        )
+        return given
+    if several:
+        one_hot = labels.shape[1] > 1 and (np.asarray(labels).sum(1) == 1).all()
+        validate.require(
+            not one_hot,
+            f"{names.labels} {list(labels.shape)} has exactly one 1 in every row",
+            "looks like one-hot classes: then labels are class numbers",
+            "give labels.argmax(1), or say that the task is multilabel",
+        )
+        return "multilabel"
+    if is_logits:
+        return "binary" if values.shape[-1] == 1 else "multiclass"
+    return "binary" if np.nan_to_num(labels, nan=-1.0).max() <= 1 else "multiclass"
+
+
+def labels(labels, values, is_logits: bool, task: str, names: Names) -> np.ndarray:
     """The labels as int32; raises unless they are whole numbers in range."""
-    whole = np.nan_to_num(labels, nan=-1.0)
+    whole = np.nan_to_num(np.asarray(labels, np.float64), nan=-1.0)
     outputs = values.shape[-1] if is_logits else int(whole.max()) + 1
-    classes = max(2, outputs)
+    classes = 2 if task == "multilabel" else max(2, outputs)
     bad = (whole != np.floor(whole)) | (whole < 0) | (whole >= classes)
+    bad = bad.reshape(len(whole), -1).any(1)
+    meaning = "one for each label" if task == "multilabel" else "one class per output"
     validate.require(
         not bad.any(),
-        f"labels.npy: records {validate.listing(np.flatnonzero(bad))}",
-        f"must be whole numbers from 0 to {classes - 1}, one class per output",
+        f"{names.labels}: records {validate.listing(np.flatnonzero(bad))}",
+        f"must be whole numbers from 0 to {classes - 1}, {meaning}",
         "number the classes in the order of the model's outputs",
     )
-    task = about.get("task")
-    if task is not None:
-        validate.one_of("task.json: task", task, ("binary", "multiclass"))
     return whole.astype(np.int32)
 
 
-def records_table(path: pathlib.Path, num_records: int) -> pd.DataFrame:
-    """records.csv as text; raises unless it has the ids of every record."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (ValueError, OSError) as error:  # pandas' parser errors are ValueErrors
-        raise validate.InputError(
-            f"{path}: {error}", "must be a CSV table in UTF-8", "export it again"
-        ) from None
+def features(features, num_records: int, names: Names) -> np.ndarray | None:
+    """The features as float32; raises unless they are finite, one row per record."""
+    if features is None:
+        return None
     validate.require(
-        "patient_id" in table,
-        f"{path.name} has columns {', '.join(table)}",
-        "must have a column patient_id",
-        "name the patient of every record there",
+        features.ndim == 2
+        and len(features) == num_records
+        and features.dtype.kind in "iufb",
+        f"{names.features} is {features.dtype} {list(features.shape)}",
+        f"must be numbers [{num_records} records, features]",
+        "export one row per record, in the order of the labels",
     )
+    found = np.asarray(features, np.float32)
+    bad = np.flatnonzero(~np.isfinite(found).all(1))
     validate.require(
-        len(table) == num_records,
-        f"{path.name} has {len(table)} rows, labels.npy {num_records}",
-        "must have one row per record, in the same order",
-        "export both from one table",
+        not bad.size,
+        f"{names.features}: records {validate.listing(bad)}",
+        "hold NaN or infinite values",
+        "impute missing values",
     )
-    if "record" not in table:
-        table.insert(0, "record", np.arange(num_records).astype(str))
-    for column in ("record", "patient_id"):
-        empty = np.flatnonzero(table[column] == "") + 1
-        validate.require(
-            not empty.size,
-            f"{path.name}: {column} is empty in rows {validate.listing(empty)}",
-            "every record needs it",
-            "fill it, or leave the record out",
-        )
-    repeated = table["record"][table["record"].duplicated()]
-    validate.require(
-        repeated.empty,
-        f"{path.name}: record {validate.listing(repeated)}",
-        "must be unique: results are listed by it",
-        "name every record once",
-    )
-    taken = sorted(results.RESERVED.intersection(table.columns[2:]) - set(_OWN))
-    validate.require(
-        not taken,
-        f"{path.name}: column {validate.listing(taken)}",
-        "is a name that the result tables use",
-        "rename the group column",
-    )
-    return table
-
-
-def patient_mask(mask, patient_of_record, patient_ids) -> np.ndarray:
-    """[models, patients] bool; raises unless a model holds all or none of a patient."""
-    first = np.unique(patient_of_record, return_index=True)[1]
-    member = np.asarray(mask[:, first], bool)
-    for model in range(len(mask)):
-        differs = np.asarray(mask[model], bool) != member[model, patient_of_record]
-        ids = pd.unique(patient_ids[patient_of_record[differs]])
-        validate.require(
-            not differs.any(),
-            f"member_mask.npy: model {model}, patients {validate.listing(ids)}",
-            "are both in and out of this model",
-            "put all records of a patient on one side, or mark records as patients",
-        )
-    counts = np.minimum(member.sum(0), (~member).sum(0))
-    few = counts < FEWEST
-    validate.require(
-        not few.any(),
-        f"member_mask.npy: patients {validate.listing(patient_ids[few])} "
-        f"are in (or out of) fewer than {FEWEST} models",
-        f"each patient must be in and out of at least {FEWEST} models",
-        "leave out patients who were never in or never out, or train more models",
-    )
-    return member
-
-
-def groups(records: pd.DataFrame, patient_of_record, patient_ids) -> pd.DataFrame:
-    """The group columns, one row per patient; raises where a patient has two values."""
-    columns = [name for name in records if name not in _OWN]
-    table = records[columns].replace("", "unknown")
-    by_patient = table.groupby(patient_of_record)
-    for column in columns:
-        several = by_patient[column].nunique() > 1
-        ids = patient_ids[np.flatnonzero(several)]
-        validate.require(
-            not several.any(),
-            f"records.csv: {column} differs within patients {validate.listing(ids)}",
-            "a group is a property of the patient",
-            "take the value at the first record",
-        )
-    return by_patient.first().reset_index(drop=True)
-
-
-def blocks(about: dict[str, Any], member_mask: np.ndarray) -> np.ndarray:
-    """The block of every model; one block where nothing is known of the design."""
-    sizes = about.get("blocks") or [len(member_mask)]
-    is_list = isinstance(sizes, list) and all(isinstance(n, int) for n in sizes)
-    validate.require(
-        is_list and min(sizes) > 0 and sum(sizes) == len(member_mask),
-        f"task.json: blocks={sizes}",
-        f"must be whole numbers that add to the {len(member_mask)} models",
-        "give the number of models of each block, in order",
-    )
-    about["blocks"] = sizes
-    return masks.block_of_model(sizes)
-
-
-def units(records: pd.DataFrame, patient_of_record, member_mask) -> np.ndarray:
-    """[patients] int32 mask units; raises where one unit has several masks."""
-    num_patients = member_mask.shape[1]
-    if "mask_unit" not in records:
-        return np.arange(num_patients, dtype=np.int32)
-    first = np.unique(patient_of_record, return_index=True)[1]
-    unit = pd.factorize(records["mask_unit"].to_numpy()[first])[0].astype(np.int32)
-    of_unit = np.unique(unit, return_index=True)[1]
-    differs = np.flatnonzero((member_mask != member_mask[:, of_unit[unit]]).any(0))
-    validate.require(
-        not differs.size,
-        f"records.csv: mask_unit of patients {validate.listing(differs)}",
-        "patients of one unit must be in the same models",
-        "drop the column where masks were drawn patient by patient",
-    )
-    return unit
+    return found

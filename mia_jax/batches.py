@@ -31,15 +31,16 @@ def member_records(
     """
     count = members.count.astype(jnp.uint32)
     start = step.astype(jnp.uint32) * jnp.uint32(batch_size)
-    position = start + jnp.arange(batch_size, dtype=jnp.uint32)
     first = start // count
+    position = start - first * count + jnp.arange(batch_size, dtype=jnp.uint32)
     # A batch touches at most two epochs, as it is no larger than an epoch.
     keys_of = lambda epoch: jax.random.bits(jax.random.fold_in(key, epoch), (_ROUNDS,))
-    in_first = position // count == first
     keys = jnp.where(
-        in_first[None, :], keys_of(first)[:, None], keys_of(first + 1)[:, None]
+        (position < count)[None, :],
+        keys_of(first)[:, None],
+        keys_of(first + 1)[:, None],
     )
-    return members.index[permute(position % count, keys, count)]
+    return members.index[permute(_wrapped(position, count), keys, count)]
 
 
 def permute(position: jax.Array, keys: jax.Array, count: jax.Array) -> jax.Array:
@@ -57,15 +58,31 @@ def permute(position: jax.Array, keys: jax.Array, count: jax.Array) -> jax.Array
     height = (count + width - 1) // width  # width * height >= count for any width
 
     def scramble(x):
-        left, right = x % width, x // width
+        right = x // width
+        left = x - right * width
         for i in range(0, _ROUNDS, 2):
-            left = (left + _hash(right, keys[i]) % width) % width
-            right = (right + _hash(left, keys[i + 1]) % height) % height
+            left = _wrapped(left + _below(width, _hash(right, keys[i])), width)
+            right = _wrapped(right + _below(height, _hash(left, keys[i + 1])), height)
         return right * width + left
 
     walk = lambda x: jnp.where(x >= count, scramble(x), x)
     is_outside = lambda x: jnp.any(x >= count)
     return lax.while_loop(is_outside, walk, scramble(position)).astype(jnp.int32)
+
+
+def _wrapped(x: jax.Array, size: jax.Array) -> jax.Array:
+    """x modulo size, of x below twice the size."""
+    return jnp.where(x >= size, x - size, x)
+
+
+def _below(size: jax.Array, word: jax.Array) -> jax.Array:
+    """floor(word * size / 2^32): a 32-bit word as a number below size, at most 2^16.
+
+    As even as a remainder, but without a division, which no CPU does on vectors. In two
+    halves, as there is no 64-bit product: the sum stays below 2^32.
+    """
+    low = (word & 0xFFFF) * size >> 16
+    return (word >> 16) * size + low >> 16
 
 
 def _hash(x: jax.Array, key: jax.Array) -> jax.Array:

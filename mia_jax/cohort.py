@@ -19,9 +19,13 @@ _ARRAYS = (
 )
 
 
-def save(folder: pathlib.Path, dataset: contracts.Dataset) -> None:
-    """Writes everything of a data set but its inputs; the same bytes every time."""
+def save(
+    folder: pathlib.Path, dataset: contracts.Dataset, keep_inputs: bool = False
+) -> None:
+    """Writes a data set, without its inputs by default; the same bytes every time."""
     content: dict[str, Any] = {name: getattr(dataset, name) for name in _ARRAYS}
+    if keep_inputs:
+        content["inputs"] = dataset.inputs
     for name in ("name", "title", "task", "unit"):
         content[name] = getattr(dataset, name)
     content["class_names"] = list(dataset.class_names)
@@ -30,7 +34,7 @@ def save(folder: pathlib.Path, dataset: contracts.Dataset) -> None:
 
 
 def load(folder: pathlib.Path) -> contracts.Dataset:
-    """Reads `cohort.pkl` back, as a data set without inputs (shape [records, 0]).
+    """Reads `cohort.pkl` back; inputs that are not there have shape [records, 0].
 
     Raises:
       InputError: if the folder holds no trained run.
@@ -44,8 +48,8 @@ def load(folder: pathlib.Path) -> contracts.Dataset:
     content = results.load(folder / FILE)
     content.pop("schema")
     content["class_names"] = tuple(content["class_names"])
-    num_records = len(content["labels"])
-    return contracts.Dataset(inputs=np.empty((num_records, 0), np.float32), **content)
+    nothing = np.empty((len(content["labels"]), 0), np.float32)
+    return contracts.Dataset(**{"inputs": nothing, **content})
 
 
 def fingerprint(dataset: contracts.Dataset) -> str:

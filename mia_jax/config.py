@@ -58,6 +58,7 @@ class TrainSettings:
         0, "models per program, part of the rounding; 0 = 2 on a CPU, 32 elsewhere"
     )
     keep_logits: bool = _field(False, "store logits beside the statistic")
+    keep_inputs: bool = _field(False, "store inputs, for attacks that regress on them")
 
     def __post_init__(self):
         _check_range("train", self, "num_models", 4, 1e6)
@@ -88,12 +89,23 @@ class MaskSettings:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RiskSettings:
-    """What "proven" means."""
+    """How patients are measured, and what "proven" means."""
 
     fdr: float = _field(0.05, "false-discovery rate of proven patients")
+    joint: str = _field("llr", "joint score of a patient's records: llr, sum or lda")
+    model_mean: str = _field("removed", "a model's mean over patients: removed or kept")
+    labels: str = _field(
+        "each", "several labels: each, or softmax_multi_hot (as published)"
+    )
+    intersections: bool = _field(True, "groups of two attributes at a time, too")
+    min_cell: int = _field(10, "patients below which an intersection is left out")
 
     def __post_init__(self):
         _check_range("risk", self, "fdr", 0.0, 0.5, above=True)
+        _check_range("risk", self, "min_cell", 2, 1e9)
+        validate.one_of("risk.joint", self.joint, ("llr", "sum", "lda"))
+        validate.one_of("risk.labels", self.labels, ("each", "softmax_multi_hot"))
+        validate.one_of("risk.model_mean", self.model_mean, ("removed", "kept"))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -121,6 +133,17 @@ class Plugin:
         section = next(s for s, kind in SECTIONS.items() if kind == self.kind)
         for option in self.options:
             validate.one_of(f"option of {section}.name={self.name}", option, known)
+
+    @property
+    def label(self) -> str:
+        """The name with the options that are not the defaults: "lira (offline)"."""
+        defaults = _parameters(self.kind, self.name)
+        changed = [
+            str(value) if isinstance(value, str) else f"{option} {value}"
+            for option, value in self.options.items()
+            if value != defaults[option]
+        ]
+        return f"{self.name} ({', '.join(changed)})" if changed else self.name
 
     def call(self, *args: Any) -> Any:
         """Calls the plug-in's function with `args` and the options."""
@@ -154,6 +177,13 @@ class RunSettings:
         plugins["data"].pop("path", None)
         masks = dataclasses.asdict(self.masks)
         return {"seed": self.seed, "masks": masks, "train": train, **plugins}
+
+
+def plugin(kind: str, name: str, **options: Any) -> Plugin:
+    """A plug-in with some options given and all others at their defaults."""
+    checked = Plugin(kind=kind, name=name, options=options)
+    defaults = _parameters(kind, name)
+    return dataclasses.replace(checked, options={**defaults, **options})
 
 
 def find(kind: str, name: str) -> ModuleType:

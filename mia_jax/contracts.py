@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from jax.typing import ArrayLike
 
-Task = Literal["binary", "multiclass"]
+Task = Literal["binary", "multiclass", "multilabel"]
 Params = Any  # a pytree of float32 arrays
 LossFn = Callable[..., jax.Array]  # (params, inputs, labels, key) -> [batch] float32
 
@@ -28,9 +28,11 @@ class Dataset(NamedTuple):
       name: short name, e.g. "randhie".
       title: what a reader of the report sees, e.g. "RAND Health Insurance Experiment".
       inputs: [records, ...] float32, model inputs, already scaled.
-      labels: [records] int32, in 0..classes-1.
-      task: "binary" (one output, a logit) or "multiclass" (one output per class).
-      class_names: one name per class; two for "binary".
+      labels: [records] int32, in 0..classes-1; for "multilabel" [records, labels], 0 or
+        1 each.
+      task: "binary" (one output, a logit), "multiclass" (one output per class) or
+        "multilabel" (one logit per label).
+      class_names: one name per class, two for "binary"; one per label for "multilabel".
       record_ids: [records] str, unique.
       patient_ids: [patients] str, unique; no patient is without a record.
       patient_of_record: [records] int32, index into `patient_ids`.
@@ -66,7 +68,7 @@ class Dataset(NamedTuple):
 
     @property
     def num_outputs(self) -> int:
-        """Outputs of a model: one logit for "binary", else one per class."""
+        """Outputs of a model: one logit for "binary", else one per class or label."""
         return 1 if self.task == "binary" else len(self.class_names)
 
     @property
@@ -116,16 +118,45 @@ class Defence(NamedTuple):
     guarantee: dict[str, Any] | None
 
 
+class Context(NamedTuple):
+    """What an attack may know of the records beside the statistic.
+
+    Attributes:
+      labels: [records] int, or [records, labels] for "multilabel"; None: not given.
+      patient_of_record: [records] int.
+      features: [records, features] float32, or None: not given.
+    """
+
+    labels: np.ndarray | None
+    patient_of_record: np.ndarray
+    features: np.ndarray | None
+
+
+class Signals(NamedTuple):
+    """Leave-one-out signals that a second step compares with a population.
+
+    Attributes:
+      query: [models, records] float32 (of one target: [records]), of the record asked
+        about.
+      population: the same, of the record as one of the population; None = as `query`.
+    """
+
+    query: ArrayLike
+    population: ArrayLike | None
+
+
 class Attack(Protocol):
     """A membership inference attack: `scores` of a file in `mia_jax/attacks`."""
 
     def __call__(
         self, statistic: ArrayLike, member_mask: ArrayLike, **options: Any
-    ) -> jax.Array:
+    ) -> jax.Array | Signals:
         """Scores every model as the target, all other models as its shadows.
 
         Args:
-          statistic: [models, records] float32, higher = more confident in the label.
+          statistic: [models, records] float32, logit-scaled confidence in the label,
+            log p / (1 - p): higher = more confident. [models, records, channels] for an
+            attack whose option `channels` is not "mean": views of a record, or labels.
           member_mask: [models, records] bool, True = trained on.
           **options: the attack's own settings.
 
@@ -133,8 +164,19 @@ class Attack(Protocol):
           [models, records] float32, leave-one-out attack scores, higher = member. A
           model's own mask bit never enters its own score.
 
-        A file whose scores need numbers of the whole cohort (a pooled variance) also
-        has `cohort_sums(statistic, member_mask, **options)`: sums over the records
-        given, which the engine adds up over chunks and hands to `scores` as `cohort`;
-        None where the options need none.
+        A file may also offer, with the same options,
+
+          cohort_sums(statistic, member_mask): sums over the records given, which the
+            engine adds up over chunks and hands to `scores` as `cohort`; None where the
+            options need none.
+          tune(statistic, member_mask): numbers chosen once, on the host, from a sample
+            of records; handed to `scores` as `tuned`. Arrays may be [models, 1]: what
+            each target may use, which never depends on its own mask.
+          compare(signals, member_mask, context): [records], the second step of an
+            attack that compares a record with a population, for one target on the host;
+            then `scores` returns `Signals`.
+          prepare(context): what `compare` needs of the context and is the same for all
+            targets; handed to it as `prepared`.
+          patient_signal(statistic): the mask-free numbers that patients are tested on;
+            without it the statistic itself.
         """

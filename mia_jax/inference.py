@@ -11,6 +11,7 @@ from mia_jax import contracts, scores
 
 def predict(
     model: contracts.Model,
+    task: contracts.Task,
     record_chunk: int,
     maps_models: bool,
     params: contracts.Params,
@@ -19,24 +20,31 @@ def predict(
 ) -> tuple[jax.Array, jax.Array]:
     """Logits of all models for all records, and the statistic of the records' labels.
 
+    Of "multilabel" the statistic of every label by itself: what they have in common
+    is lost in a number per record, and that number can be made from them.
+
     Args:
       model: the network.
+      task: static.
       record_chunk: records at a time, so that activations stay in the cache.
       maps_models: True: one model after another, which suits a CPU's cache; False:
         all at once by vmap (accelerators).
       params: of the group, each leaf [models, ...].
       inputs: [records, ...] float32.
-      labels: [records] int32.
+      labels: [records] int32; "multilabel": [records, outputs].
 
     Returns:
-      Logits [models, records, outputs] and statistic [models, records], float32.
+      Logits [models, records, outputs] and statistic [models, records] ("multilabel":
+      [models, records, outputs]), float32.
     """
     one_model = lambda params: _in_chunks(
         lambda part: model.apply(params, part), inputs, record_chunk
     )
     over_models = lax.map if maps_models else _vmap
     logits = over_models(one_model, params)
-    return logits, scores.statistic(logits, labels[None, :])
+    if task == "multilabel":
+        return logits, scores.per_label(logits, labels[None])
+    return logits, scores.statistic(logits, labels[None], task)
 
 
 def _vmap(function: Callable, argument: contracts.Params) -> jax.Array:

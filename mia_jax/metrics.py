@@ -150,62 +150,82 @@ def roc_band(
     return median, low, high
 
 
-def _checked(logits: np.ndarray, task: str) -> np.ndarray:
-    """The logits as float64, if their shape fits the task."""
+def _checked(logits: np.ndarray, labels: np.ndarray, task: str) -> np.ndarray:
+    """The logits as float64, if their shape fits the task and the labels."""
     logits = np.asarray(logits, np.float64)
-    validate.one_of("task", task, ("binary", "multiclass"))
-    is_right = logits.ndim == 2 and (logits.shape[1] == 1) == (task == "binary")
+    validate.one_of("task", task, ("binary", "multiclass", "multilabel"))
+    is_single = logits.ndim == 2 and logits.shape[1] == 1
+    is_fitting = {
+        "binary": is_single,
+        "multiclass": logits.ndim == 2 and not is_single,
+        "multilabel": logits.ndim == 2 and logits.shape == np.shape(labels),
+    }
     validate.require(
-        is_right,
-        f"logits {logits.shape}, task {task!r}",
-        "must be [records, 1] for binary, [records, classes] for multiclass",
+        is_fitting[task],
+        f"logits {logits.shape}, labels {np.shape(labels)}, task {task!r}",
+        "must be [records, 1] for binary, [records, classes] for multiclass,"
+        " both [records, labels] for multilabel",
         "select one model and one view, or change the task",
     )
     return logits
 
 
-def _margins(logits: np.ndarray, task: str) -> np.ndarray:
-    """[records, outputs] log odds of each output's class, free of saturation."""
-    logits = _checked(logits, task)
-    if task == "binary":
-        return logits
-    columns = range(logits.shape[1])
-    rest = [special.logsumexp(np.delete(logits, c, axis=1), axis=1) for c in columns]
-    return logits - np.stack(rest, axis=1)
+def _margin(logits: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """[records] log odds of a class of each record, free of saturation."""
+    is_class = np.arange(logits.shape[1]) == np.asarray(classes)[:, None]
+    others = special.logsumexp(np.where(is_class, -np.inf, logits), axis=1)
+    return logits[is_class] - others
 
 
-def _right_margin(logits: np.ndarray, labels: np.ndarray, task: str) -> np.ndarray:
-    """[records] log odds of the label."""
-    margins, labels = _margins(logits, task), np.asarray(labels)
-    if task == "binary":
-        return np.where(labels == 1, margins[:, 0], -margins[:, 0])
-    return np.take_along_axis(margins, labels[:, None].astype(int), axis=1)[:, 0]
+def _predicted(logits: np.ndarray, labels: np.ndarray, task: str) -> np.ndarray:
+    """The most probable class, or 0 and 1 of every label; shaped like the labels."""
+    logits = _checked(logits, labels, task)
+    if task == "multiclass":
+        return np.argmax(logits, axis=1)
+    return (logits > 0).reshape(np.shape(labels))
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray, task: str) -> float:
     """Share of records whose most probable class is the label (first class on a tie).
 
+    For "multilabel" the mean of this share over labels.
+
     Args:
       logits: [records, outputs], unnormalised; one output for "binary".
-      labels: [records] int, 0..classes-1.
-      task: "binary" or "multiclass".
+      labels: [records] int, 0..classes-1; "multilabel": [records, outputs], 0 or 1.
+      task: "binary", "multiclass" or "multilabel".
     """
-    logits = _checked(logits, task)
-    predicted = logits[:, 0] > 0 if task == "binary" else np.argmax(logits, axis=1)
-    return float(np.mean(predicted == np.asarray(labels)))
+    return float(np.mean(_predicted(logits, labels, task) == np.asarray(labels)))
+
+
+def exact_match(logits: np.ndarray, labels: np.ndarray, task: str) -> float:
+    """Share of records with all labels right; the accuracy of a task with one label.
+
+    Args: see `accuracy`.
+    """
+    is_right = _predicted(logits, labels, task) == np.asarray(labels)
+    return float(np.mean(is_right.reshape(len(is_right), -1).all(axis=1)))
 
 
 def log_loss(logits: np.ndarray, labels: np.ndarray, task: str) -> float:
     """Mean negative log probability of the label, in nats, from logits (no clipping).
 
+    For "multilabel" the mean over records and labels, like the training loss.
+
     Args: see `accuracy`.
     """
+    logits, labels = _checked(logits, labels, task), np.asarray(labels)
+    if task == "multiclass":
+        margin = _margin(logits, labels)
+    else:
+        margin = np.where(labels.reshape(logits.shape) == 1, logits, -logits)
     # -log sigmoid(log odds): finite however confident and wrong the model is.
-    return float(np.mean(np.logaddexp(0.0, -_right_margin(logits, labels, task))))
+    return float(np.mean(np.logaddexp(0.0, -margin)))
 
 
 def auroc(logits: np.ndarray, labels: np.ndarray, task: str) -> float:
-    """AUROC of the task; for "multiclass" the mean over classes, one against the rest.
+    """AUROC of the task: of "multiclass" the mean over classes, one against the rest,
+    of "multilabel" the mean over labels.
 
     Classes are ranked by log odds, the order of the probabilities without their ties
     at 0 and 1.
@@ -213,9 +233,16 @@ def auroc(logits: np.ndarray, labels: np.ndarray, task: str) -> float:
     Args: see `accuracy`.
 
     Returns:
-      The AUROC; NaN if any class has no record.
+      The AUROC; NaN if any class has no record. A label that no record has, or every
+      record, is left out of the mean: rare findings are often absent from a test set.
     """
-    margins, labels = _margins(logits, task), np.asarray(labels)
-    if task == "binary":
-        return auc(margins[:, 0], labels == 1)
-    return float(np.mean([auc(m, labels == c) for c, m in enumerate(margins.T)]))
+    logits, labels = _checked(logits, labels, task), np.asarray(labels)
+    if task == "multiclass":
+        classes = range(logits.shape[1])
+        fill = np.full(len(logits), 0)
+        aucs = [auc(_margin(logits, fill + c), labels == c) for c in classes]
+        return float(np.mean(aucs))
+    by_label = zip(logits.T, labels.reshape(logits.shape).T, strict=True)
+    aucs = [auc(column, label == 1) for column, label in by_label]
+    defined = [value for value in aucs if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")

@@ -109,7 +109,8 @@ def _analysis_bytes(engine: shadow.Engine) -> float:
     Statistic, its ranks, scores and copies: about 8 float32 arrays; the rest by
     measurement (RandHIE, 512 models: 1.2 GB at the peak).
     """
-    return 0.4e9 + 8 * 4.0 * len(engine.member_mask) * engine.capacity
+    columns = engine.num_columns
+    return 0.4e9 + 8 * 4.0 * len(engine.member_mask) * engine.capacity * columns
 
 
 def _resident_gigabytes() -> float:

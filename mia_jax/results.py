@@ -26,13 +26,14 @@ KINDS = {
     "groups": "table",
     "curves": "tables",
 }
-_VERSION = 1
+_VERSION = 2
 # Columns of the result tables, which no group attribute may be named after.
 RESERVED = frozenset(
     [
         *("record", "label", "patient_id", "num_records", "num_in", "num_out"),
         *("auc", "auc_se", "auc_mask_free", "auc_low", "auc_high", "auc_max_record"),
         *("p_value", "q_value", "p_holm", "is_proven", "is_proven_holm"),
+        *("interval_level", "tpr_at_10", "tpr_at_1", "auc_worst_record", "q_storey"),
     ]
 )
 

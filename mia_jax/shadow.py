@@ -35,7 +35,8 @@ class Predictions(NamedTuple):
     """What a trained group leaves behind, on the host.
 
     Attributes:
-      statistic: [models, records] float32, for every record, test records included.
+      statistic: [models, records] float32, for every record, test records included;
+        of a multilabel task [models, records, labels].
       logits: [models, records, outputs] float32.
     """
 
@@ -90,12 +91,10 @@ def programs(
 
     over_models = (0, 0, 0, 0, None, None, None)
     train = jax.vmap(trainer.run, in_axes=over_models)
-    maps_models = jax.default_backend() == "cpu"
+    how = dataset.task, speed.record_chunk, jax.default_backend() == "cpu"
 
     def predict(weights, inputs, labels):
-        return inference.predict(
-            model, speed.record_chunk, maps_models, weights, inputs, labels
-        )
+        return inference.predict(model, *how, weights, inputs, labels)
 
     return Programs(jax.jit(start), jax.jit(train, donate_argnums=0), jax.jit(predict))
 
@@ -128,6 +127,7 @@ class Engine:
         self.member_mask = member_mask
         self.patient_of_record = dataset.patient_of_record
         self.capacity = int(dataset.is_pool_record.sum())
+        self.num_columns = dataset.labels[:1].size  # numbers kept for each record
         self.total_steps = training.num_steps(settings.train, self.capacity / 2)
         self.programs = programs(dataset, settings, speed, self.total_steps)
         self.root = rng.root(settings.seed)
@@ -160,7 +160,8 @@ class Engine:
         found = Predictions(np.asarray(statistic)[:count], np.asarray(logits)[:count])
         bad_step = np.asarray(state.bad_step)[:count]
         # The last update comes after the last loss: only predictions show it.
-        is_bad = (bad_step < 0) & ~np.isfinite(found.statistic).all(1)
+        is_finite = np.isfinite(found.statistic).reshape(count, -1).all(1)
+        is_bad = (bad_step < 0) & ~is_finite
         _check_finite(group, np.where(is_bad, self.total_steps, bad_step))
         return found
 

@@ -10,6 +10,7 @@ import textwrap
 from typing import Any, NamedTuple
 
 WIDTH = 80  # columns; the narrowest terminal in common use
+_NAME_WIDTH = 10  # of an attack; longer ones get a line of their own
 
 
 class Plan(NamedTuple):
@@ -23,7 +24,8 @@ class Plan(NamedTuple):
       num_audited: patients in the pool that masks are drawn over; the rest is the test
         set.
       records_per_patient: fewest and most records of one patient.
-      num_classes: classes of the label.
+      num_classes: classes of the label; for "multilabel" the number of labels.
+      task: "binary", "multiclass" or "multilabel".
       blocks: number of models of each block of masks, in the order of their making.
       model: description, e.g. "MLP (3 x 128)".
       epochs: passes over the members; None = trained elsewhere.
@@ -39,6 +41,7 @@ class Plan(NamedTuple):
       detection_limit: smallest AUC of one patient that is found with 80 % power; None
         = these models cannot prove anything.
       models_needed: smallest number of models that can prove anything.
+      models_for_exposed: models that would find an AUC of .7; None = these do.
       workdir: folder that is written to.
       note: state of that folder, e.g. "continues: 40 of 128 groups are on disk".
     """
@@ -50,6 +53,7 @@ class Plan(NamedTuple):
     num_audited: int
     records_per_patient: tuple[int, int]
     num_classes: int
+    task: str
     blocks: tuple[int, ...]
     model: str
     epochs: float | None
@@ -65,6 +69,7 @@ class Plan(NamedTuple):
     half_width: float
     detection_limit: float | None
     models_needed: int
+    models_for_exposed: int | None
     workdir: str
     note: str = "new folder"
 
@@ -104,7 +109,7 @@ def render_result(summary: dict[str, Any], output: Output) -> str:
     """The result as text.
 
     Args:
-      summary: what summary.json holds (schema "mia_jax.summary/1").
+      summary: what summary.json holds (schema "mia_jax.summary/2").
       output: where the files of the run lie.
     """
     blocks = [
@@ -164,11 +169,12 @@ def _data(plan: Plan) -> str:
     low, high = plan.records_per_patient
     each = f"{low}" if low == high else f"{low} to {high}"
     held_out = plan.num_patients - plan.num_audited
+    kind = "labels" if plan.task == "multilabel" else "classes"
     pool = f"{plan.num_audited:,} audited" if held_out else "all audited"
     test = f", {held_out:,} held out as test" if held_out else ""
     return (
         f"{plan.title}: {plan.num_records:,} records of {plan.num_patients:,} patients "
-        f"({each} each), {plan.num_classes} classes; {pool}{test}"
+        f"({each} each), {plan.num_classes} {kind}; {pool}{test}"
     )
 
 
@@ -204,39 +210,45 @@ def _precision(plan: Plan) -> str:
             f"{head}; too few models to prove anything about single patients: "
             f"{plan.models_needed:,} needed"
         )
-    limit = number(plan.detection_limit)
-    return f"{head}; {limit} or more is found with 80% probability"
+    text = (
+        f"{head}; {number(plan.detection_limit)} or more is found with 80% probability"
+    )
+    if plan.models_for_exposed is None:
+        return text
+    return f"{text}, .70 with {plan.models_for_exposed:,} models"
 
 
 def _attack_table(summary: dict[str, Any]) -> list[str]:
-    worst = summary["worst_patient"] or {"auc": None, "lower_limit": None}
-    proven = f"{summary['num_proven']:,} ({summary['num_proven_holm']:,})"
+    titles = ("attack", "AUC", "TPR at 1% FPR", "proven (one by one)")
+    lines = [_cells(*titles, "worst patient (at least)")]
+    for attack in summary["attacks"]:
+        label = attack["label"]
+        if len(label) >= _NAME_WIDTH:
+            lines.append(label)
+            label = ""
+        proven = f"{attack['num_proven']:,} ({attack['num_proven_holm']:,})"
+        auc = number(attack["aggregate_auc"], 3)
+        lines.append(_cells(label, auc, _tpr(attack), proven, _worst(attack)))
+    return lines
+
+
+def _cells(name: str, auc: str, tpr: str, proven: str, worst: str) -> str:
+    return f"{name:<{_NAME_WIDTH}}{auc:<8}{tpr:<18}{proven:<21}{worst}".rstrip()
+
+
+def _worst(attack: dict[str, Any]) -> str:
+    worst = attack["worst_patient"] or {"auc": None, "lower_limit": None}
     limit = worst["lower_limit"]
     at_least = None if limit is None else math.floor(100 * limit) / 100
-    least = f"{number(worst['auc'])} ({number(at_least)})"
-    titles = ("attack", "AUC", "TPR at 1% FPR", "proven (one by one)")
-    cells = (
-        summary["attack"]["name"],
-        number(summary["aggregate_auc"], 3),
-        _tpr(summary),
-        proven,
-    )
-    head, row = (
-        f"{name:<10}{auc:<8}{tpr:<18}{count:<21}{last}"
-        for (name, auc, tpr, count), last in (
-            (titles, "worst patient (at least)"),
-            (cells, least),
-        )
-    )
-    return [head.rstrip(), row.rstrip()]
+    return f"{number(worst['auc'])} ({number(at_least)})"
 
 
-def _tpr(summary: dict[str, Any]) -> str:
+def _tpr(attack: dict[str, Any]) -> str:
     """True-positive rate at 1 % with its band; too few non-members: not reported."""
-    value = summary["tpr_at_fpr"].get("0.01")
+    value = attack["tpr_at_fpr"].get("0.01")
     if value is None:
         return "not reported"
-    band = summary["tpr_at_fpr_band"].get("0.01")
+    band = attack["tpr_at_fpr_band"].get("0.01")
     if not band or None in band:
         return f"{percent(value)}%"
     return f"{percent(value)}% ({percent(band[0])}-{percent(band[1])})"
@@ -245,6 +257,7 @@ def _tpr(summary: dict[str, Any]) -> str:
 def _findings(summary: dict[str, Any]) -> list[str]:
     rows = [
         ("null check", _null_check(summary)),
+        *(("agreement", _agreement(row)) for row in _with_first(summary)),
         ("groups", summary["groups_title"]),
         ("accuracy", _accuracy(summary)),  # unknown for models trained elsewhere
     ]
@@ -259,6 +272,19 @@ def _null_check(summary: dict[str, Any]) -> str:
         return text
     # Benjamini-Hochberg without any leak proves one or more with probability fdr.
     return f"{text}: by chance in about {100 * summary['fdr']:g} of 100 audits"
+
+
+def _with_first(summary: dict[str, Any]) -> list[dict[str, Any]]:
+    """Agreement of the first attack with each other one."""
+    first = summary["attacks"][0]["label"]
+    return [row for row in summary.get("agreement", ()) if row["a"] == first]
+
+
+def _agreement(row: dict[str, Any]) -> str:
+    """Of two sets of equal size with Jaccard index J, 2 J / (1 + J) is in both."""
+    shared = 2.0 * row["jaccard"] / (1.0 + row["jaccard"])
+    pair = f"{row['a']} and {row['b']} share {percent(shared)} %"
+    return f"{pair} of their {row['num_top']:,} most exposed patients"
 
 
 def _accuracy(summary: dict[str, Any]) -> str:

@@ -15,6 +15,8 @@ METRICS = {
     "auroc": metrics.auroc,
     "nll": metrics.log_loss,
 }
+# Of a multilabel task also the share of records with all labels right.
+MULTILABEL = {**METRICS, "exact_match": metrics.exact_match}
 
 
 def of_model(
@@ -27,17 +29,18 @@ def of_model(
 
     Args:
       logits: [records, outputs] float.
-      labels: [records] int.
-      task: "binary" (one output) or "multiclass".
+      labels: [records] int, or [records, outputs] for "multilabel".
+      task: "binary" (one output), "multiclass" or "multilabel".
       sets: name -> [records] bool; empty sets are left out.
 
     Returns:
       set name -> metric name -> value; None where undefined (a class is absent).
     """
+    chosen_metrics = MULTILABEL if task == "multilabel" else METRICS
     return {
         name: {
             metric: _finite(function(logits[chosen], labels[chosen], task))
-            for metric, function in METRICS.items()
+            for metric, function in chosen_metrics.items()
         }
         for name, chosen in sets.items()
         if chosen.any()
@@ -56,9 +59,9 @@ def summarise(per_model: list[dict[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {"mean": {}, "sd": {}}
     names = dict.fromkeys(name for model in per_model for name in model)
     for name in names:
-        for metric in METRICS:
-            values = [model[name][metric] for model in per_model if name in model]
-            values = [value for value in values if value is not None]
+        having = [model[name] for model in per_model if name in model]
+        for metric in having[0]:
+            values = [m[metric] for m in having if m[metric] is not None]
             mean = float(np.mean(values)) if values else None
             sd = float(np.std(values, ddof=1)) if len(values) > 1 else None
             found["mean"].setdefault(name, {})[metric] = mean

@@ -87,8 +87,45 @@ def _broken(dataset):
     }
 
 
+def _findings():
+    """`cohorts.small` with three labels, each absent and present in the pool."""
+    labels = np.random.default_rng(1).integers(0, 2, (100, 3)).astype(np.int32)
+    names = ("edema", "effusion", "nodule")
+    return cohorts.small()._replace(labels=labels, task="multilabel", class_names=names)
+
+
+def _broken_findings(dataset):
+    labels, pool = dataset.labels, dataset.is_pool_record
+    only_test = labels * np.array([1, 1, 0], np.int32)
+    only_test[~pool, 2] = 1
+    return {
+        "flat labels": ({"labels": labels[:, 0].copy()}, "must be int32 [100, 3]"),
+        "too few labels": ({"labels": labels[:, :2]}, "must be int32 [100, 3]"),
+        "labels float": ({"labels": labels.astype(np.float32)}, "int32"),
+        "two dimensions": ({"task": "multiclass"}, "labels is int32 [100, 3]"),
+        "third value": (
+            {"labels": _changed(labels, (9, 1), 2)},
+            "label 2 of record 9\nmust be 0 or 1",
+        ),
+        "uncertain": ({"labels": _changed(labels, (4, 0), -1)}, "label -1 of record 4"),
+        "never present": (
+            {"labels": _changed(labels, (slice(None), 1), 0)},
+            "label effusion\nmust be 0 in some pool records and 1 in others",
+        ),
+        "always present": ({"labels": _changed(labels, (slice(None), 0), 1)}, "edema"),
+        "present in test": ({"labels": only_test}, "label nodule"),
+        "equal names": ({"class_names": ("a", "b", "a")}, "3 different names"),
+        "one label": (
+            {"labels": labels[:, :1].copy(), "class_names": ("a",)},
+            "2 different names",
+        ),
+    }
+
+
 DATASET = cohorts.small()
 BROKEN = _broken(DATASET)
+FINDINGS = _findings()
+BROKEN_FINDINGS = _broken_findings(FINDINGS)
 
 
 @pytest.mark.parametrize("case", BROKEN)
@@ -100,8 +137,17 @@ def test_broken_contract_is_named(case):
     assert error.value.remedy
 
 
+@pytest.mark.parametrize("case", BROKEN_FINDINGS)
+def test_broken_multilabel_contract_is_named(case):
+    fields, words = BROKEN_FINDINGS[case]
+    with pytest.raises(validate.InputError) as error:
+        _build.check(FINDINGS._replace(**fields))
+    assert words in str(error.value)
+
+
 def test_sound_data_sets_pass():
     assert _build.check(DATASET) is DATASET
+    assert _build.check(FINDINGS) is FINDINGS and FINDINGS.num_outputs == 3
     _build.check(cohorts.small(num_classes=4))
     households = (np.arange(40) // 2).astype(np.int32)
     _build.check(DATASET._replace(unit="household", unit_of_patient=households))
@@ -162,6 +208,27 @@ def test_fingerprint_sees_every_change():
     prints = [cohort.fingerprint(dataset) for dataset in (DATASET, *changed)]
     assert len(set(prints)) == len(prints)
     assert prints[0] == cohort.fingerprint(cohorts.small())
+
+
+def test_fingerprint_sees_every_label_of_a_record():
+    labels = FINDINGS.labels
+    changed = [
+        FINDINGS._replace(labels=_changed(labels, (3, k), 1 - labels[3, k]))
+        for k in range(3)
+    ]
+    changed += [FINDINGS._replace(labels=labels[:, ::-1].copy())]
+    changed += [FINDINGS._replace(labels=labels.reshape(3, 100).T.copy())]
+    prints = {cohort.fingerprint(dataset) for dataset in (FINDINGS, *changed)}
+    assert len(prints) == 6
+    assert cohort.fingerprint(_findings()) in prints
+
+
+def test_cohort_file_keeps_the_labels(tmp_path):
+    cohort.save(tmp_path, FINDINGS)
+    again = cohort.load(tmp_path)
+    np.testing.assert_array_equal(again.labels, FINDINGS.labels)
+    assert again.labels.dtype == np.int32 and again.task == "multilabel"
+    assert again.class_names == FINDINGS.class_names and again.num_records == 100
 
 
 def test_fingerprint_does_not_depend_on_how_pandas_stores_text():

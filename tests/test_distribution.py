@@ -5,7 +5,7 @@ import pytest
 from scipy import optimize, special, stats
 
 from mia_jax import validate
-from mia_jax.risk import distribution
+from mia_jax.risk import distribution, noise
 
 THRESHOLDS = np.array([0.6, 0.7, 0.8, 0.9])
 DISTANCES = np.sqrt(2) * special.ndtri(THRESHOLDS)
@@ -101,6 +101,7 @@ def small_group_error(num_groups: int) -> float:
     return float(np.mean(shares) - true_shares("gamma")[1])
 
 
+@pytest.mark.slow
 def test_small_groups_are_not_made_risky_by_the_penalty(monkeypatch):
     """Standard error of the mean over 30 groups: .007."""
     assert abs(small_group_error(30)) < 0.015
@@ -148,11 +149,11 @@ def test_unequal_counts():
 def test_likelihood_is_the_law_of_measured_aucs():
     """Against simulation: 20,000 patients at one d, standard error .0035 at .5."""
     rng = np.random.default_rng(6)
-    edges, clip = distribution._bins(64, 64)
-    likelihood = distribution._likelihood(edges, 64, 64)
+    edges, clip = noise.bins(64, 64)
+    likelihood = noise.likelihood_of(edges, 64, 64)
     assert np.allclose(likelihood.sum(axis=0), 1) and likelihood.min() >= 0
     for index in (0, 15, 36):  # d = 0, .75, 1.8
-        true = np.full(20000, distribution._GRID[index])
+        true = np.full(20000, noise.GRID[index])
         auc = np.clip(measure(true, 64, rng), clip, 1 - clip)
         measured = np.sqrt(2) * special.ndtri(auc)
         found = (measured[:, None] <= edges).mean(axis=0)
@@ -160,20 +161,20 @@ def test_likelihood_is_the_law_of_measured_aucs():
         assert np.abs(found - likelihood[:-1, index].cumsum()).max() < 0.035
         # Without the sqrt(2) of the axis the noise would be too small.
         sd = measured.std() / np.sqrt(2)
-        wrong = special.ndtr((edges - distribution._GRID[index]) / sd)
+        wrong = special.ndtr((edges - noise.GRID[index]) / sd)
         assert np.abs(found - wrong).max() > 0.06
 
 
 def test_low_aucs_never_speak_for_a_leak():
     for n in (8, 64):
-        likelihood = distribution._likelihood(distribution._bins(n, n)[0], n, n)
+        likelihood = noise.likelihood_of(noise.bins(n, n)[0], n, n)
         assert np.all(np.diff(likelihood.cumsum(axis=0), axis=1) < 1e-12)
 
 
 def test_gradient():
     rng = np.random.default_rng(8)
-    edges, _ = distribution._bins(64, 64)
-    likelihood = distribution._likelihood(edges, 64, 64)
+    edges, _ = noise.bins(64, 64)
+    likelihood = noise.likelihood_of(edges, 64, 64)
     counts = rng.poisson(20.0, (3, len(likelihood))).astype(float)
     point = rng.normal(size=18)
 
@@ -189,7 +190,7 @@ def test_gradient():
 def test_fits_in_one_run_equal_fits_apart():
     rng = np.random.default_rng(9)
     auc = measure(draw("thin", 2000, rng), 64, rng)
-    counts, likelihood = distribution._histogram(auc, 64, 64)
+    counts, likelihood = noise.histogram(auc, 64, 64)[:2]
     counts = rng.multinomial(2000, counts[0] / 2000, size=5).astype(float)
     start, scale = np.zeros((1, 6)) + 0.5, np.eye(6)
     together = distribution._minimise(counts, likelihood, start, scale)
@@ -225,7 +226,7 @@ def test_share_above_counts_cells():
     weights = np.zeros(101)
     weights[[0, 20]] = 0.25, 0.75  # a quarter at chance, the rest at d = 1
     known = distribution.Distribution(
-        special.ndtr(distribution._GRID / np.sqrt(2)), weights, np.stack([weights] * 2)
+        special.ndtr(noise.GRID / np.sqrt(2)), weights, np.stack([weights] * 2)
     )
     at = special.ndtr(np.array([0.9, 1.0, 1.0125, 1.1]) / np.sqrt(2))
     share, low, high = distribution.share_above(known, at)
@@ -250,3 +251,33 @@ def test_reportable():
 def test_bad_aucs_are_refused(auc):
     with pytest.raises(validate.InputError, match="one AUC per patient"):
         distribution.fit(np.array(auc), 8, 8)
+
+
+def test_exposure_is_the_share_of_the_fit_and_its_refits_agree_on_the_error():
+    rng = np.random.default_rng(12)
+    auc = measure(draw("thin", 4000, rng), 64, rng)
+    share, error = distribution.exposure(auc, 64, 64, 0.7)
+    fitted, low, high = distribution.share_above(distribution.fit(auc, 64, 64), 0.7)
+    assert abs(share - fitted) < 1e-12
+    # The sd of 30 refits is itself 13 % uncertain: three of its errors.
+    assert abs((high - low) / 2 / 1.96 / error - 1) < 0.4
+
+
+@pytest.mark.slow
+def test_exposure_covers_where_patients_share_masks():
+    """60 cohorts of 500 units of two copies; copies taken as 1,000 patients miss."""
+    rng = np.random.default_rng(13)
+    truth, unit = true_shares("gamma")[1], np.arange(1000) // 2
+    hits = np.zeros(2)
+    for _ in range(60):
+        true = TRUTHS["gamma"][1].rvs(500, random_state=rng)
+        auc = measure(true, 64, rng).repeat(2)
+        for row, units in enumerate((unit, None)):
+            share, error = distribution.exposure(auc, 64, 64, 0.7, units)
+            hits[row] += abs(share - truth) < 1.96 * error
+    # Coverage .95 gives fewer than 50 of 60 with chance 5e-4.
+    assert hits[0] >= 50 and hits[1] < hits[0]
+    alone = distribution.exposure(auc, 64, 64, 0.7)[1]
+    shared = distribution.exposure(auc, 64, 64, 0.7, unit)[1]
+    # Twice the copies: the ridge is not copied, so sqrt 2 but for its share.
+    assert abs(shared / alone - np.sqrt(2)) < 0.01

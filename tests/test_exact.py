@@ -97,17 +97,60 @@ def test_rank_sums_with_ties_are_scipys_midranks():
         assert u[column] == scipy.stats.mannwhitneyu(x, y).statistic
 
 
-def test_p_values_of_two_valued_columns_are_valid():
-    """Midranks with the law without ties: never too small at .1 and below."""
-    n = 16
-    for high in range(1, 2 * n):
-        h = np.arange(max(0, high - n), min(n, high) + 1)
-        low, other = n - h, high - h
-        u = h * (n - other) + (h * other + low * (n - other)) / 2
-        p = exact.p_values(u, np.full((1, len(u)), n), np.full((1, len(u)), n))
-        chance = scipy.stats.hypergeom.pmf(h, 2 * n, high, n)
-        for level in (0.1, 0.05, 0.01, 1e-3):
-            assert chance[p <= level].sum() <= level
+def law_of_midranks(sizes, n_in):
+    """U and its chances over all masks, given the sizes of the groups of equal scores.
+
+    Coefficients of prod (1 + x q^(2 rank))^size at x^n_in, group by group.
+    """
+    twice = 2 * np.cumsum(sizes) - np.asarray(sizes) + 1
+    ways = np.zeros((n_in + 1, 2 * n_in * sum(sizes) + 1))
+    ways[0, 0] = 1
+    for size, rank in zip(sizes, twice.tolist(), strict=True):
+        more = np.zeros_like(ways)
+        for i in range(min(size, n_in) + 1):
+            kept = ways[: n_in + 1 - i, : ways.shape[1] - i * rank]
+            more[i:, i * rank :] += math.comb(size, i) * kept
+        ways = more
+    w = np.flatnonzero(ways[n_in])
+    return w / 2 - n_in * (n_in + 1) / 2, ways[n_in, w] / math.comb(sum(sizes), n_in)
+
+
+@pytest.mark.parametrize(("n_in", "n_out"), [(4, 4), (16, 16), (32, 32), (3, 29)])
+def test_p_values_of_tied_columns_are_valid(n_in, n_out):
+    """P(p <= a) <= a at every p that occurs; without the doubling it is not."""
+    generator = np.random.default_rng(8)
+    models, worst = n_in + n_out, []
+    for num_values in (2, 3, 4, 6, models - 2):
+        for _ in range(4):
+            cuts = 1 + generator.choice(models - 1, num_values - 1, replace=False)
+            sizes = np.diff([0, *np.sort(cuts), models]).tolist()
+            u, chance = law_of_midranks(sizes, n_in)
+            counts = np.full((1, len(u)), n_in), np.full((1, len(u)), n_out)
+            truth = np.add.accumulate(chance[::-1])[::-1]
+            p = exact.p_values(u, *counts, np.ones(len(u), bool))
+            assert (truth <= p * (1 + 1e-9)).all()
+            worst.append((truth / exact.p_values(u, *counts)).max())
+    assert max(worst) > 1.3
+
+
+def test_ties_are_seen_within_blocks_whatever_the_mask():
+    z = np.array(
+        [[1.0, 1, 1, 1], [2, 2, 2, 2], [3, 3, 3, 2], [1, 4, 3, 5], [4, 5, 5, 5]]
+    )
+    generator = np.random.default_rng(9)
+    for block in ([0, 0, 0, 1, 1], [0, 0, 0, 0, 1], [0, 1, 1, 0, 2]):
+        for _ in range(5):
+            mask = generator.random(z.shape) < 0.5
+            u, is_tied = exact.rank_sums_and_ties(z, mask, np.array(block))
+            np.testing.assert_array_equal(u, exact.rank_sums(z, mask, np.array(block)))
+            expected = [
+                any(
+                    z[i, c] == z[j, c] and block[i] == block[j]
+                    for i, j in itertools.combinations(range(5), 2)
+                )
+                for c in range(4)
+            ]
+            np.testing.assert_array_equal(is_tied, expected)
 
 
 def test_complementary_pairs_are_the_sign_test():

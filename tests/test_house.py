@@ -14,18 +14,21 @@ ROOT = pathlib.Path(__file__).parents[1]
 FLOORS = [
     ("mia_jax", "contracts", "validate", "rng"),
     ("_files", "_npy", "_tables", "_manifests", "_pickle"),
-    ("config", "provenance", "results", "store", "masks", "metrics", "scores"),
+    ("config", "presets", "provenance", "results", "store"),
+    ("masks", "metrics", "scores"),
     ("usefulness", "batches", "losses", "leave_one_out", "progress", "terminal"),
     ("data", "models", "defences", "attacks"),
-    ("_prediction_checks", "predictions", "cohort", "training", "inference"),
+    ("_prediction_checks", "layouts", "predictions"),
+    ("cohort", "training", "inference"),
     ("shadow",),
     ("planner",),
     ("risk",),
     ("report",),
     ("stages",),
+    ("notebook",),
     ("experiments",),
 ]
-PLUGINS = ("data", "models", "defences", "attacks")
+PLUGINS = ("data", "layouts", "models", "defences", "attacks")
 
 
 def _files():

@@ -150,6 +150,9 @@ def test_float32_scores_are_ranked_as_they_are():
 
 def logits_and_labels(task: str, seed: int = 0):
     rng = np.random.default_rng(seed)
+    if task == "multilabel":
+        labels = (rng.random((500, 4)) < [0.5, 0.3, 0.2, 0.05]).astype(np.int32)
+        return (rng.normal(size=(500, 4)) + labels).astype(np.float32), labels
     if task == "binary":
         labels = (rng.random(500) < 0.3).astype(np.int32)
         return (rng.normal(size=(500, 1)) + labels[:, None]).astype(np.float32), labels
@@ -177,6 +180,42 @@ def test_utility_is_sklearns(task):
     assert math.isclose(metrics.accuracy(logits, labels, task), right)
 
 
+def test_utility_of_multilabel_is_sklearns():
+    sklearn_metrics = pytest.importorskip("sklearn.metrics")
+    logits, labels = logits_and_labels("multilabel")
+    given = logits, labels, "multilabel"
+    probs = special.expit(logits.astype(np.float64))
+    expected = sklearn_metrics.roc_auc_score(labels, probs, average="macro")
+    assert math.isclose(metrics.auroc(*given), expected, rel_tol=1e-9)
+    expected = np.mean(
+        [sklearn_metrics.log_loss(y, p) for y, p in zip(labels.T, probs.T)]
+    )
+    assert math.isclose(metrics.log_loss(*given), expected, rel_tol=1e-9)
+    expected = 1 - sklearn_metrics.hamming_loss(labels, logits > 0)
+    assert math.isclose(metrics.accuracy(*given), expected)
+    expected = sklearn_metrics.accuracy_score(labels, logits > 0)
+    assert math.isclose(metrics.exact_match(*given), expected)
+    assert metrics.exact_match(*given) < metrics.accuracy(*given)
+
+
+def test_multilabel_of_one_label_is_binary():
+    logits, labels = logits_and_labels("binary")
+    for name in ("accuracy", "exact_match", "log_loss", "auroc"):
+        metric = getattr(metrics, name)
+        one = metric(logits, labels, "binary")
+        assert math.isclose(metric(logits, labels[:, None], "multilabel"), one)
+
+
+def test_labels_of_one_value_are_left_out_of_the_macro_auroc():
+    logits, labels = logits_and_labels("multilabel")
+    labels[:, 3] = 0
+    by_label = [metrics.auc(logits[:, k], labels[:, k] == 1) for k in range(4)]
+    assert math.isnan(by_label[3])
+    found = metrics.auroc(logits, labels, "multilabel")
+    assert math.isclose(found, np.mean(by_label[:3]))
+    assert math.isnan(metrics.auroc(logits, labels * 0, "multilabel"))
+
+
 def test_multiclass_auroc_ranks_probabilities_not_logits():
     logits, labels = logits_and_labels("multiclass")
     by_logit = np.mean([metrics.auc(logits[:, c], labels == c) for c in range(4)])
@@ -190,6 +229,16 @@ def test_log_loss_is_stable():
     pairs = np.array([[1000.0, 0.0], [0.0, 1000.0]])
     assert metrics.log_loss(pairs, [0, 1], "multiclass") == 0.0
     assert metrics.log_loss(pairs, [1, 0], "multiclass") == 1000.0
+
+
+def test_log_loss_looks_at_the_labels_class_alone():
+    """A naive float64 loop: log odds of the label against all other classes."""
+    logits, labels = logits_and_labels("multiclass")
+    rows = zip(logits.astype(np.float64), labels, strict=True)
+    margins = [row[y] - special.logsumexp(np.delete(row, y)) for row, y in rows]
+    expected = np.mean(np.logaddexp(0, -np.array(margins)))
+    found = metrics.log_loss(logits, labels, "multiclass")
+    assert math.isclose(found, expected, rel_tol=1e-12)
 
 
 def test_saturated_classes_are_still_ranked():
@@ -218,8 +267,10 @@ def test_binary_equals_two_classes():
 
 
 def test_bad_logits_are_refused():
-    for metric in (metrics.accuracy, metrics.log_loss, metrics.auroc):
-        with pytest.raises(validate.InputError, match="for binary"):
-            metric(np.zeros((3, 2)), np.zeros(3, int), "binary")
+    for name in ("accuracy", "exact_match", "log_loss", "auroc"):
+        metric = getattr(metrics, name)
+        for task in ("binary", "multilabel"):
+            with pytest.raises(validate.InputError, match="for binary"):
+                metric(np.zeros((3, 2)), np.zeros(3, int), task)
         with pytest.raises(validate.InputError, match="unknown"):
-            metric(np.zeros((3, 2)), np.zeros(3, int), "multilabel")
+            metric(np.zeros((3, 2)), np.zeros(3, int), "regression")

@@ -6,7 +6,17 @@ import scipy.special
 from statsmodels.stats import multitest
 
 from mia_jax import validate
-from mia_jax.risk import design, exact, intervals, null_check, patients, records
+from mia_jax.risk import (
+    design,
+    exact,
+    intervals,
+    leave_pair_out,
+    mask_test,
+    model_means,
+    null_check,
+    patients,
+    records,
+)
 
 
 def cohort(seed, models, num, k, shift, design_fn=None):
@@ -49,9 +59,10 @@ def test_golden_records():
 def test_one_record_is_tested_once_and_two_pay_for_the_choice():
     x, mask, _, block = golden()
     mask = np.repeat(mask, 2, 1)
-    risk = patients.audit(x, mask, np.arange(2), block)
+    risk = patients.audit(x, mask, np.arange(2), block, model_mean="kept")
     np.testing.assert_allclose(risk.p_value, exact.survival(8, 8)[44])
-    both = patients.audit(np.c_[x, x[:, :1]], mask, np.array([0, 0, 1]), block)
+    record, more = np.array([0, 0, 1]), np.c_[x, x[:, :1]]
+    both = patients.audit(more, mask, record, block, model_mean="kept")
     assert both.p_value[0] == pytest.approx(2 * exact.survival(8, 8)[46])
 
 
@@ -107,7 +118,7 @@ def test_adjusted_p_values_are_statsmodels():
         ("holm", risk.p_holm, risk.is_proven_holm),
     ):
         expected = multitest.multipletests(risk.p_value, 0.2, method)
-        np.testing.assert_array_equal(adjusted, expected[1])
+        np.testing.assert_allclose(adjusted, expected[1], rtol=1e-14)
         np.testing.assert_array_equal(proven, adjusted <= 0.2)
     assert 0 < risk.is_proven_holm.sum() < risk.is_proven.sum()
 
@@ -122,12 +133,16 @@ def test_models_added_in_a_block_keep_the_test_exact():
     )
     shifted = x + 5 * block[:, None].astype(np.float32)
     plain, moved = (
-        patients.audit(a, mask, np.arange(3000), block) for a in (x, shifted)
+        patients.audit(a, mask, np.arange(3000), block, model_mean="kept")
+        for a in (x, shifted)
     )
     np.testing.assert_array_equal(plain.p_value, moved.p_value)
     np.testing.assert_array_equal(plain.auc_mask_free, moved.auc_mask_free)
     assert 0.04 < (moved.p_value <= 0.05).mean() < 0.06  # 2.5 s.e.
-    whole = patients.audit(shifted, mask, np.arange(3000), np.zeros(48, int))
+    removed = patients.audit(shifted, mask, np.arange(3000), block)
+    assert 0.04 < (removed.p_value <= 0.05).mean() < 0.06
+    one = np.zeros(48, int)
+    whole = patients.audit(shifted, mask, np.arange(3000), one, model_mean="kept")
     assert (whole.p_value <= 0.05).mean() < 0.02  # the wrong law: no power left
 
 
@@ -154,6 +169,83 @@ def test_complementary_pairs_need_their_blocks():
     risk = patients.audit(x, mask, record, design.detect_pairs(mask))
     assert (risk.p_value <= 0.05).mean() < 0.06
     assert risk.auc.mean() == pytest.approx(0.5, abs=0.02)
+    null = null_check.run(x, mask, record, design.detect_pairs(mask))
+    assert null.num_proven == 0
+    assert null.auc.mean() == pytest.approx(0.5, abs=0.02)
+
+
+def test_pairs_that_lost_a_model_need_their_blocks_too():
+    """30 pairs and 20 single models: leaks are found, and no test over all models."""
+
+    def lossy(generator, models, num):
+        first = generator.random((50, num)) < 0.5
+        return np.concatenate([first, ~first])[:models]
+
+    x, mask, record, one = cohort(14, 80, 500, 2, np.array([1.0, 0]), lossy)
+    with pytest.raises(validate.InputError, match="opposite masks"):
+        patients.audit(x, mask, record, one)
+    block = design.detect_pairs(mask)
+    assert mask_test.name(block) == mask_test.PAIRS_AND_BLOCKS
+    assert patients.audit(x, mask, record, block).is_proven.mean() > 0.3
+    assert null_check.run(x, mask, record, block).num_proven <= 1
+
+
+def test_models_with_the_same_mask_are_refused():
+    x, mask, record, block = cohort(15, 32, 60, 1, 0.0)
+    mask[7] = mask[3]
+    with pytest.raises(validate.InputError, match="models 3, 7 have the same mask"):
+        patients.audit(x, mask, record, block)
+
+
+@pytest.mark.parametrize("model_mean", ["removed", "kept"])
+def test_both_aucs_and_the_test_use_the_same_scores(model_mean):
+    x, mask, record, block = cohort(16, 32, 40, 2, 0.5)
+    x += 2 * np.random.default_rng(17).standard_normal((32, 1)).astype(np.float32)
+    unit = np.arange(40) // 2
+    mask = mask[:, unit * 2]
+    risk = patients.audit(x, mask, record, block, 0.05, unit, model_mean)
+    z = patients.scores(x, record, block, unit, model_mean)
+    found = patients.test(z, mask, record, block)
+    np.testing.assert_array_equal(risk.p_value, found.p_value)
+    np.testing.assert_array_equal(risk.auc_mask_free, found.auc)
+    joint = leave_pair_out.auc(z, mask, record, block, unit_of_patient=unit)
+    np.testing.assert_array_equal(risk.auc, joint)
+    twin = patients.standardise(x)
+    if model_mean == "removed":
+        twin = model_means.remove(twin, unit[record], block)
+    np.testing.assert_array_equal(z, twin)
+
+
+def test_the_patients_p_value_is_that_of_its_parts():
+    x, mask, record, block = cohort(18, 32, 50, 3, 0.6)
+    keep = (record % 3 > 0) | (np.arange(150) % 3 == 0)  # 1 record or 3
+    found = patients.test(patients.standardise(x[:, keep]), mask, record[keep], block)
+    for patient in range(50):
+        p = found.p_record[record[keep] == patient]
+        if len(p) == 1:
+            assert found.p_value[patient] == p[0] == found.p_sum[patient]
+            continue
+        both = 2 * min(found.p_sum[patient], 3 * p.min())
+        assert found.p_value[patient] == min(1, both)
+
+
+def test_intervals_of_proven_patients_have_their_level():
+    risk = patients.audit(*cohort(19, 64, 200, 1, np.array([0.9])))
+    assert 0 < risk.is_proven.sum() < 200
+    is_given = risk.p_value < 0.05  # chosen too, by a weaker rule
+    assert risk.is_proven.sum() < is_given.sum()
+    level = np.where(
+        risk.is_proven, *(1 - 0.05 * np.mean(c) for c in (risk.is_proven, is_given))
+    )
+    np.testing.assert_allclose(risk.interval_level, level, rtol=1e-15)
+    np.testing.assert_array_equal(np.isnan(risk.auc_low), ~is_given)
+    for patient in np.flatnonzero(~np.isnan(risk.auc_low))[:20]:
+        limits = intervals.score_interval(
+            risk.auc_mask_free[patient], 32, 32, risk.interval_level[patient]
+        )
+        found = risk.auc_low[patient], risk.auc_high[patient]
+        np.testing.assert_allclose(found, limits, atol=1e-11)
+    assert (risk.q_storey <= risk.q_value)[risk.p_value <= 0.5].all()
 
 
 def test_order_of_records_changes_nothing():
@@ -187,32 +279,6 @@ def test_largest_record_is_biased_and_its_null_says_so():
     assert null.auc_max_record.mean() == pytest.approx(best.mean(), abs=0.006)
 
 
-def test_permuted_masks_keep_counts_and_blocks():
-    generator = np.random.default_rng(11)
-    mask, block = generator.random((30, 5000)) < 0.3, np.repeat([0, 1], [10, 20])
-    moved = null_check.permute(mask, block, seed=1)
-    for before, after in zip(design.counts(mask, block), design.counts(moved, block)):
-        np.testing.assert_array_equal(after, before)
-    assert 0.3 < (moved != mask).mean() < 0.5  # 2 x .3 x .7 = .42
-    np.testing.assert_array_equal(moved, null_check.permute(mask, block, seed=1))
-    assert (moved != null_check.permute(mask, block, seed=2)).any()
-    overlap = np.corrcoef(moved[:, :50].T)[np.triu_indices(50, 1)]
-    assert abs(overlap.mean()) < 0.05  # patients independently
-
-
-def test_patients_of_a_unit_share_the_permutation():
-    generator = np.random.default_rng(12)
-    unit = generator.integers(0, 50, 200)
-    mask = (generator.random((24, 50)).argsort(0) < 12)[:, unit]
-    moved = null_check.permute(mask, np.zeros(24, int), 0, unit)
-    by_unit = np.stack(
-        [moved[:, np.flatnonzero(unit == u)[0]] for u in np.unique(unit)]
-    )
-    np.testing.assert_array_equal(
-        moved, by_unit.T[:, np.searchsorted(np.unique(unit), unit)]
-    )
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -226,3 +292,8 @@ def test_bad_input_is_named(change, message):
     change(arrays)
     with pytest.raises(validate.InputError, match=message):
         patients.audit(*arrays)
+
+
+def test_an_unknown_way_with_the_model_mean_is_named():
+    with pytest.raises(validate.InputError, match="model_mean='remove'"):
+        patients.audit(*cohort(20, 16, 20, 1, 0.0), model_mean="remove")

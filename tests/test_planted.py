@@ -10,7 +10,7 @@ from mia_jax.stages import attack, score, train
 def _audit(folder, preset):
     settings, speed = config.settings(synthetic.get_config(preset))
     train.execute(train.prepare(settings, speed, folder))
-    summary = attack.run(score.gather(folder), folder, settings.attack)
+    summary = attack.run(score.gather(folder), folder, (settings.attack,))
     return summary, results.load(folder)["patients"]
 
 

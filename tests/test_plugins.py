@@ -2,13 +2,14 @@
 
 import inspect
 
+import attack_checks
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
 
-from mia_jax import config
+from mia_jax import config, leave_one_out
 
 
 @pytest.mark.parametrize("kind", config.FUNCTIONS)
@@ -21,28 +22,62 @@ def test_every_plugin_documents_its_options(kind):
 
 
 class TestAttack:
-    def _data(self):
-        generator = np.random.default_rng(5)
-        member = generator.random((20, 30)).argsort(0) < 10
-        statistic = generator.standard_normal((20, 30)) + 2.0 * member
-        return jnp.asarray(statistic, jnp.float32), jnp.asarray(member)
+    """Through the whole engine: sums over the cohort, tuning, comparison."""
 
-    @pytest.mark.parametrize("name", config.names("attacks"))
-    def test_own_mask_bit_does_not_enter_the_own_score(self, name):
-        statistic, member = self._data()
+    NAMES = pytest.mark.parametrize("name", config.names("attacks"))
+
+    @NAMES
+    def test_own_bits_of_a_patient_enter_none_of_its_scores(self, name):
         attack = config.find("attacks", name)
-        before = attack.scores(statistic, member)
-        flipped = member.at[4].set(~member[4])
-        after = attack.scores(statistic, flipped)
-        np.testing.assert_allclose(after[4], before[4], rtol=1e-4, atol=1e-4)
+        change = attack_checks.own_bit_change(attack, attack_checks.planted())
+        assert change < 1e-4
 
-    @pytest.mark.parametrize("name", config.names("attacks"))
+    @NAMES
+    def test_bits_of_other_models_or_patients_enter(self, name):
+        """Else the test above would pass for an attack that knows no mask at all."""
+        audit = attack_checks.planted()
+        attack = config.find("attacks", name)
+        before = attack_checks.engine_scores(attack, audit)
+        others = audit._replace(member_mask=np.roll(audit.member_mask, 1, axis=1))
+        after = attack_checks.engine_scores(attack, others)
+        assert name == "loss" or np.abs(after - before).max() > 1e-3
+
+    @NAMES
     def test_higher_is_member(self, name):
-        statistic, member = self._data()
-        found = np.asarray(config.find("attacks", name).scores(statistic, member))
-        members, others = found[np.asarray(member)], found[~np.asarray(member)]
+        audit = attack_checks.planted(leak=2.5)
+        found = attack_checks.engine_scores(config.find("attacks", name), audit)
+        assert found.shape == audit.statistic.shape and found.dtype == np.float32
+        members, others = found[audit.record_mask], found[~audit.record_mask]
         better = scipy.stats.mannwhitneyu(members, others).statistic
         assert better / (members.size * others.size) > 0.8
+
+    @NAMES
+    @pytest.mark.parametrize(
+        "kind", ["constant", "tied", "saturated", "one-sided", "huge", "mixed"]
+    )
+    def test_scores_are_finite(self, name, kind):
+        audit = attack_checks.planted()
+        s, member = audit.statistic, audit.record_mask
+        statistic = {
+            "constant": np.zeros_like(s),
+            "tied": np.round(s),
+            "saturated": np.where(member, 40.0, s),
+            "one-sided": np.where(s[:1] > 0, 1e4, s),
+            "huge": 1e4 * np.sign(s),
+            "mixed": np.where(np.arange(20)[:, None] == 3, 1e4, s),
+        }[kind]
+        audit = audit._replace(statistic=statistic.astype(np.float32))
+        found = attack_checks.engine_scores(config.find("attacks", name), audit)
+        assert np.isfinite(found).all()
+
+    @NAMES
+    def test_patients_are_tested_on_numbers_without_masks(self, name):
+        audit = attack_checks.planted()
+        attack = config.find("attacks", name)
+        found = leave_one_out.patient_signal(attack, audit.statistic)
+        assert found.shape == audit.statistic.shape and np.isfinite(found).all()
+        order = np.argsort(audit.statistic, axis=0)
+        assert (np.diff(np.take_along_axis(found, order, 0), axis=0) >= 0).all()
 
 
 class TestModel:

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from mia_jax import validate
-from mia_jax.risk import exact, precision
+from mia_jax.risk import exact, precision, signed_rank
 
 # M: sd at .5, .7, .9; critical AUC / smallest AUC found with 90 % power for one exposed
 # patient among N = 1, 5,000, 65,000, 200,000; and for 1 % of the patients discovered.
@@ -162,3 +162,41 @@ def test_bad_arguments():
         precision.detection_limit(64, 10, power=80)
     with pytest.raises(validate.InputError, match="a patient"):
         precision.models_needed(0)
+
+
+@pytest.mark.parametrize("alpha", [0.05, 1e-5, 1e-9])
+def test_expansion_of_large_designs(alpha):
+    """512 models, exactly and by the expansion that takes over above."""
+    expansion = precision._expansion_critical(256, 256, alpha)
+    assert abs(expansion - precision.critical_auc(512, alpha)) < 3e-4
+    normal = 0.5 + stats.norm.isf(alpha) * precision.null_sd(512)
+    steps = 1 / 256**2 if alpha == 0.05 else 0
+    assert abs(expansion - precision.critical_auc(512, alpha)) <= steps + abs(
+        normal - precision.critical_auc(512, alpha)
+    )
+
+
+def test_complementary_pairs_are_planned_for_the_signed_rank():
+    """Simulated patients at the limit: 4,000, standard error .006."""
+    n = 48
+    limit = precision.detection_limit([2] * n, 1000, power=0.8)
+    d = np.random.default_rng(1).standard_normal((n, 4000)) + stats.norm.ppf(limit)
+    p = signed_rank.p_values(signed_rank.rank_sums(d))
+    assert abs((p <= 0.05 / 1000).mean() - 0.8) < 0.04
+    # As many models in one block see a little more; the sign test far less.
+    assert precision.detection_limit(96, 1000) < limit < 0.8
+    sign = stats.binom.isf(0.05 / 1000, n, 0.5) / n
+    assert precision.critical_auc([2] * n, 0.05 / 1000) < sign - 0.02
+    assert math.isnan(precision.detection_limit([2] * 8, 1000))
+
+
+def test_table():
+    table = precision.table(5000)
+    assert list(table) == ["num_models", "half_width", "detection_limit"]
+    assert table["num_models"].iloc[[0, -1]].tolist() == [16, 1024]
+    assert np.isnan(table["detection_limit"][0])  # sixteen models prove nothing
+    for column in ("half_width", "detection_limit"):
+        assert (np.diff(table[column].dropna()) < 0).all()
+    row = table[table["num_models"] == 128].iloc[0]
+    assert row["detection_limit"] == precision.detection_limit(128, 5000)
+    assert row["half_width"] == precision.half_width(128)

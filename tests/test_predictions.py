@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from mia_jax import _prediction_checks as checks
 from mia_jax import predictions, validate
 
 MODELS, PATIENTS, CLASSES = 12, 9, 3
@@ -127,6 +128,113 @@ def test_written_folder_reads_back(tmp_path):
     assert again.about["title"] == "T"
 
 
+def _joint(signed):
+    """log P / (1 - P) that all labels are right, float64, term by term."""
+    right = np.prod([1 / (1 + np.exp(-s)) for s in np.moveaxis(signed, -1, 0)], axis=0)
+    return np.log(right / (1 - right))
+
+
+def _findings():
+    return np.random.default_rng(7).integers(0, 2, (18, CLASSES))
+
+
+def test_multilabel_logits(tmp_path):
+    findings = _findings()
+    content = _write(tmp_path, labels=findings)
+    found = predictions.read(tmp_path)
+    signed = np.where(findings == 1, 1, -1) * content["logits"]
+    assert found.about["task"] == "multilabel" and found.channel_kind == "labels"
+    np.testing.assert_allclose(found.channels, signed, rtol=1e-6)
+    # float32 against products of probabilities in float64; logits of size 10.
+    np.testing.assert_allclose(found.statistic, _joint(signed), rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(found.labels, findings)
+    views = np.stack([content["logits"] - 1, content["logits"] + 1], axis=2)
+    one = tmp_path / "views"
+    one.mkdir()
+    _write(one, labels=findings, logits=views)
+    again = predictions.read(one)  # labels, not views, are the channels
+    np.testing.assert_allclose(again.channels, signed, rtol=1e-5, atol=1e-5)
+
+
+def test_multilabel_statistic_tells_the_usefulness_and_comes_back(tmp_path):
+    findings = _findings()
+    one, two, three = tmp_path / "one", tmp_path / "two", tmp_path / "three"
+    for folder in (one, two):
+        folder.mkdir()
+    _write(one, labels=findings)
+    given = predictions.read(one)
+    _write(two, labels=findings, logits=None, statistic=given.channels)
+    found = predictions.read(two)
+    np.testing.assert_array_equal(found.statistic, given.statistic)
+    for sets in given.metrics["mean"].values():
+        assert all(value is not None for value in sets.values())
+    assert found.metrics["mean"]["members"]["accuracy"] == pytest.approx(
+        given.metrics["mean"]["members"]["accuracy"]
+    )
+    predictions.save(three, given)
+    again = predictions.read(three)
+    assert predictions.fingerprint(again) == predictions.fingerprint(given)
+
+
+def test_channels_of_a_statistic_stay_on_disk(tmp_path):
+    """A pass over a statistic of many views must not need memory for all of them."""
+    statistic = np.random.default_rng(1).normal(size=(MODELS, 18, 4))
+    _write(tmp_path, logits=None, statistic=statistic.astype(np.float32))
+    found = predictions.read(tmp_path)
+    assert isinstance(found.channels, np.memmap) and found.channel_kind == "views"
+    mean = statistic.astype(np.float32).mean(2)
+    np.testing.assert_allclose(found.statistic, mean, rtol=1e-5, atol=1e-6)
+    _write(tmp_path, logits=None, statistic=statistic.astype(np.float32)[..., :1])
+    assert predictions.read(tmp_path).channels is None  # one channel is none
+
+
+def test_everything_comes_back(tmp_path):
+    unit = np.repeat([0, 0, 1, 1, 2, 2, 3, 4, 5], [1, 2, 3] * 3)
+    member = np.random.default_rng(0).random((MODELS, 6)).argsort(0) < MODELS // 2
+    features = np.random.default_rng(2).normal(size=(18, 2)).astype(np.float32)
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    content = _write(one, member_mask=member[:, unit], features=features)
+    content["records"].assign(mask_unit=unit).to_csv(one / "records.csv", index=False)
+    given = predictions.read(one)
+    np.testing.assert_array_equal(given.features, features)
+    predictions.save(two, given)
+    again = predictions.read(two)
+    for name in given._fields:
+        mine, other = getattr(given, name), getattr(again, name)
+        if isinstance(mine, np.ndarray):
+            np.testing.assert_array_equal(mine, other)
+        elif isinstance(mine, pd.DataFrame):
+            pd.testing.assert_frame_equal(mine, other)
+        else:
+            assert mine == other, name
+    predictions.save(two, given._replace(features=None))
+    assert predictions.read(two).features is None  # nothing stale is left
+    with pytest.raises(validate.InputError, match="is there already"):
+        predictions.save(one, given)
+
+
+def test_fewer_models_where_they_suffice(tmp_path):
+    _write(tmp_path)
+    mask = np.load(tmp_path / "member_mask.npy")
+    mask[:, 0] = False
+    mask[0, 0] = True  # one reference model with the patient
+    np.save(tmp_path / "member_mask.npy", mask)
+    with pytest.raises(validate.InputError, match="at least 3"):
+        predictions.read(tmp_path)
+    assert predictions.read(tmp_path, fewest=1).member_mask[:, 0].sum() == 1
+
+
+def test_messages_name_arguments_as_they_were_called():
+    z = np.random.default_rng(0).normal(size=(6, 4, 2))
+    mask = np.tile([[True], [False]], (3, 4))
+    names = checks.Names(values="z", member_mask="in_train", labels="y")
+    with pytest.raises(validate.InputError, match=r"^z .*, in_train .*, y "):
+        predictions.from_arrays(z, mask, np.zeros(3, int), names=names)
+    found = predictions.from_arrays(z, mask, np.zeros(4, int), names=names)
+    assert len(found.patient_ids) == 4 and found.about["design"] == "unknown"
+
+
 def _softmax(z):
     p = np.exp(z - z.max(-1, keepdims=True))
     return p / p.sum(-1, keepdims=True)
@@ -165,6 +273,14 @@ BAD = [
     ("floating point", lambda c: {"logits": c["logits"][0]}),
     ("must be bool", lambda c: {"member_mask": c["member_mask"] * 2}),
     ("array of numbers", lambda c: {"labels": np.array([None] * 18)}),
+    ("0 to 1, one for each label", lambda c: {"labels": 2 * _findings()}),
+    ("models and records and labels", lambda c: {"labels": _findings()[:, :2]}),
+    ("looks like one-hot", lambda c: {"labels": np.eye(3)[c["labels"]]}),
+    ("only multilabel tasks", lambda c: {"task": {"task": "multilabel"}}),
+    ("only multilabel", lambda c: {"task": {"task": "binary"}, "labels": _findings()}),
+    ("binary has one output", lambda c: {"task": {"task": "binary"}}),
+    ("must be numbers", lambda c: {"features": np.zeros((17, 2))}),
+    ("features.npy: records 5", lambda c: {"features": _nan(np.zeros((9, 18, 2)))[2]}),
 ]
 
 

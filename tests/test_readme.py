@@ -24,7 +24,7 @@ def test_python_blocks_run(tmp_path, monkeypatch):
     exec(export, {})
     plugin = config.Plugin(kind="attacks", name="lira", options={})
     source = pathlib.Path("export")
-    summary = attack.run(source, pathlib.Path("runs/randhie"), plugin)
+    summary = attack.run(source, pathlib.Path("runs/randhie"), (plugin,))
     # The example leaks by one unit of one logit: weakly, but in every record.
     assert summary["num_patients"] == 60 and summary["patient_auc_mean"] > 0.6
     names = {}

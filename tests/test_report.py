@@ -62,12 +62,14 @@ def test_page_loads_nothing(text):
 
 def test_page_is_small_and_its_script_short(text):
     assert len(text.encode()) < MEGABYTE
-    script = (html._TEMPLATES / "report.js").read_text()
-    assert len(script.splitlines()) < 100
+    scripts = [path.read_text() for path in sorted(html._TEMPLATES.glob("*.js"))]
+    assert len(scripts) == 2
+    assert sum(len(script.splitlines()) for script in scripts) < 100
 
 
 def test_same_bytes_on_rebuild(run):
-    names = ["report.html", *(f"figures/{name}" for name in figures.FILES)]
+    names = ["report.html", build.PUBLIC]
+    names += [f"figures/{name}" for name in figures.FILES]
     before = {name: (run / name).read_bytes() for name in names}
     build.write(run, run.parent / "key")
     assert all((run / name).read_bytes() == old for name, old in before.items())
@@ -99,7 +101,8 @@ def test_json_parses_and_holds_no_patient_rows(text, data):
     script = re.search(r'<script type="application/json" id="[^"]*">(.*?)<', text)
     found = json.loads(script.group(1))
     assert found["summary"] == data.summary
-    assert set(found) == {"schema", "summary", "curves", "groups"}
+    names = {"schema", "summary", "curves", "groups", "survival_by_group"}
+    assert set(found) == names
     assert found["curves"]["survival"]["share"][0] == data.curves["survival"].share[0]
     assert not any(name in script.group(1) for name in data.most_exposed["pseudonym"])
 
@@ -118,6 +121,46 @@ def test_labels_of_figures_keep_their_digits(text):
     """Coordinates are shortened to two digits; numbers that are read are not."""
     shown = re.findall(r"<text[^>]*>(0\.\d+)</text>", text)
     assert "0.848" in shown and "0.775" in shown
+
+
+def test_curves_of_groups_are_in_the_data(text, data):
+    """What the script draws for a chosen group is what was measured for it."""
+    script = re.search(r'<script type="application/json" id="[^"]*">(.*?)<', text)
+    found = json.loads(script.group(1))["survival_by_group"]
+    table = data.curves["survival_by_group"]
+    assert [g["attribute"] for g in found] == ["health"] * 4 + ["sex"] * 2 + [
+        *["age"] * 4,
+        *["plan"] * 4,
+    ]
+    for group in found:
+        own = table["attribute"].eq(group["attribute"])
+        own &= table["value"].eq(group["value"])
+        np.testing.assert_allclose(group["share"], table.loc[own, "share"], atol=1e-6)
+        assert len(group["auc"]) == own.sum()
+    options = [e for e in report_pages.Page(text).of("option") if e["value"]]
+    assert [int(e["value"]) for e in options] == list(range(len(found)))
+
+
+def test_frame_of_the_survival_figure(text, data, pairs):
+    """The script draws where matplotlib does: 36 to 100 fill the frame it is told."""
+    frame = [float(end) for end in pairs["survival"].wide_frame.split()]
+    assert f'data-frame="{pairs["survival"].wide_frame}"' in text
+    ticks = re.findall(r'<g id="survival-wide-xtick_\d+">.*?x="([\d.]+)"', text, re.S)
+    levels = np.arange(40, 101, 10)
+    expected = frame[0] + (levels - 36) / 64 * (frame[2] - frame[0])
+    # Coordinates in the page have two digits.
+    np.testing.assert_allclose([float(x) for x in ticks], expected, atol=0.02)
+
+
+def test_all_sections_are_there(text):
+    found = re.findall(r'<h2 id="([a-z]+)"', text)
+    assert found == [
+        *("attack", "overall", "risk", "records", "groups", "use", "top"),
+        *("precision", "file", "method", "words"),
+    ]
+    for name in ("Every attack", "Does a threshold keep its promise?"):
+        assert f"<h3>{name}</h3>" in text
+    assert "Risk accepted by" in text and "compliance" not in text
 
 
 def test_paper_figures(run):

@@ -9,7 +9,16 @@ import pytest
 import report_pages
 
 from mia_jax import results
-from mia_jax.report import contents, figures, findings, html, style, tables, tiles
+from mia_jax.report import (
+    contents,
+    figures,
+    findings,
+    html,
+    sentences,
+    style,
+    tables,
+    tiles,
+)
 
 MEGABYTE = 2**20
 
@@ -73,6 +82,10 @@ def test_dots_up_to_300_bars_above(data, num_proven):
     is_few = num_proven <= contents.MAX_DOTS
     changed = report_pages.change_summary(data, num_proven=num_proven)
     changed = changed._replace(proven_auc=auc if is_few else None)
+    histogram = data.curves["histogram"]
+    if not num_proven:
+        histogram = histogram.assign(count_proven=0)
+    changed = changed._replace(curves={**data.curves, "histogram": histogram})
     with matplotlib.rc_context(style.rc(style.WIDE)):
         drawn = figures._KINDS["overview"].draw(changed, style.WIDE)
     assert len(drawn.axes) == (1 if num_proven == 0 else 2)
@@ -107,7 +120,7 @@ def test_rates_that_cannot_be_reported(drawn_before):
     text = html.render(
         report_pages.change_summary(drawn_before, tpr_at_fpr=none, tpr_at_fpr_band=none)
     )
-    assert text.count(">not reported<") == 3
+    assert text.count(">not reported<") == 3 + 3  # and of every attack at .1 %
     assert "All records together: right" in text
 
 
@@ -116,15 +129,18 @@ def test_models_trained_elsewhere(drawn_before):
     text = html.render(
         report_pages.change_summary(drawn_before, **unknown, versions={}, dataset=None)
     )
-    assert text.count("Not known: the models were trained elsewhere") == 2
+    assert text.count("Not known: the models were trained elsewhere") == 3
     assert "None</td>" not in text
 
 
 def test_guarantee_is_stated(drawn_before):
+    """In a section of its own, and in the answers for the data-protection file."""
     guarantee = {"unit": "patient", "epsilon": 8.0, "delta": 1e-5}
     defence = {"name": "dp_sgd", "options": {}, "guarantee": guarantee}
     text = html.render(report_pages.change_summary(drawn_before, defence=defence))
-    assert "dp_sgd: unit patient, epsilon 8.0, delta 1e-05" in text
+    assert text.count("dp_sgd: unit patient, epsilon 8.0, delta 1e-05") == 2
+    assert '<h2 id="protection">' in text
+    assert '<h2 id="protection">' not in html.render(drawn_before)
 
 
 def test_undefined_numbers_of_groups_and_exposure(data):
@@ -168,23 +184,33 @@ def test_hostile_names_stay_text(data):
     assert "$x_1$" in text
 
 
-def test_relative_risk_while_few_are_proven(data):
-    few = report_pages.change_summary(data, num_proven=40)
-    few = few._replace(proven_auc=np.linspace(0.6, 0.9, 40))
-    assert "relative risk of being proven" in findings.alternatives(few)["groups"]
-    assert "Relative risk of being proven" in figures.for_page(few)["groups"].wide
-    many = figures.for_page(data)["groups"].wide
-    assert "Above 70 in 100" in many and "Relative risk" not in many
+def test_a_run_of_one_attack_without_the_new_tables(drawn_before):
+    """A run of an older version, or of a single attack: sections say less."""
+    new = (
+        *("attacks", "thresholds", "ppv", "agreement", "stability", "worst_record"),
+        *("gaussian_check", "exposed_ash", "tpr_of_patients", "groups_endpoint"),
+    )
+    summary = {k: v for k, v in drawn_before.summary.items() if k not in new}
+    summary["attack"] = {"name": "lira", "options": {}}
+    curves = {name: drawn_before.curves[name] for name in contents._CURVES}
+    text = html.render(drawn_before._replace(summary=summary, curves=curves))
+    report_pages.Page(text)
+    assert "Every attack" not in text and "Likelihood-ratio attack (LiRA)" in text
+    assert "Only this attack was tried" in text and 'id="group"' not in text
+    assert not report_pages.shows_nan(text)
 
 
-def test_no_public_data_needs_patients(data):
+def test_no_public_data_needs_patients(drawn_before):
     """A report without patient rows is the same page from less data."""
-    public = data._replace(most_exposed=None, proven_auc=None, highest=None)
-    public = public._replace(record_dots=data.record_dots.iloc[:0])
+    public = drawn_before._replace(most_exposed=None, proven_auc=None, highest=None)
+    public = public._replace(record_dots=drawn_before.record_dots.iloc[:0])
     text = html.render(public)
     report_pages.Page(text)
     assert "Confidential" not in text and "Pseudonym" not in text
-    assert figures.for_page(public)["records"].wide.count("<use") < 60
+    with matplotlib.rc_context(style.rc(style.WIDE)):
+        drawn = figures._KINDS["records"].draw(public, style.WIDE)
+    dots = [line for line in drawn.axes[0].lines if line.get_marker() == "o"]
+    assert not any(len(line.get_xdata()) for line in dots)
 
 
 def test_tiles_without_proof_show_the_detection_limit(data):
@@ -240,8 +266,8 @@ def test_patients_left_of_the_axis_are_counted_in_words(data):
     histogram = data.curves["histogram"].copy()
     histogram.loc[:5, ["count", "null_count"]] = [[30, 50], *[[2, 3]] * 5]
     curves = {**data.curves, "histogram": histogram}
-    caption = findings.overview_caption(data._replace(curves=curves))
+    caption = sentences.overview_caption(data._replace(curves=curves))
     # .30 to .36: 30 + 5 x 2 patients, 50 + 5 x 3 by chance.
     assert "Not drawn: 40 below 36 in 100 (65 by chance)" in caption
     histogram.loc[:5, ["count", "null_count"]] = 0
-    assert "Not drawn" not in findings.overview_caption(data._replace(curves=curves))
+    assert "Not drawn" not in sentences.overview_caption(data._replace(curves=curves))

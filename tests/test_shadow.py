@@ -3,7 +3,17 @@ import jax
 import numpy as np
 import pytest
 
-from mia_jax import config, contracts, masks, shadow, training, validate
+from mia_jax import (
+    config,
+    contracts,
+    masks,
+    rng,
+    scores,
+    shadow,
+    training,
+    validate,
+)
+from mia_jax.data import synthetic
 
 
 def _engine(dataset, settings, num_devices=1, hyper=None):
@@ -63,8 +73,6 @@ def test_vmapped_group_equals_training_one_model_at_a_time(model):
 
 
 def _one(trainer, engine, settings, dataset, model_id):
-    from mia_jax import rng, scores
-
     key = rng.of_model(rng.root(settings.seed), model_id)
     records = np.flatnonzero(engine.member_mask[model_id][dataset.patient_of_record])
     members = contracts.Members(records.astype(np.int32), np.int32(len(records)))
@@ -75,7 +83,68 @@ def _one(trainer, engine, settings, dataset, model_id):
     members = jax.device_put(members)
     state = jax.jit(trainer.run)(state, hyper, key, members, steps, *data)
     logits = settings.model.call(3).apply(state.params, data[0])
-    return scores.statistic(logits, data[1])
+    return scores.statistic(logits, data[1], dataset.task)
+
+
+class TestMultilabel:
+    """Three findings: the statistic of every label, from one program."""
+
+    DATASET = synthetic.load(num_patients=40, task="multilabel", num_labels=3)
+
+    def _settings(self, **options):
+        return cohorts.settings(**options)
+
+    def test_statistic_is_each_labels_logit_with_its_right_sign(self):
+        settings = self._settings()
+        engine = _engine(self.DATASET, settings)
+        group = shadow.groups([6], 4)[1]  # two models and two copies
+        found = engine.run(group, jax.local_devices()[0])
+        shape = (2, self.DATASET.num_records, 3)
+        assert found.statistic.shape == found.logits.shape == shape
+        assert found.statistic.dtype == np.float32
+        signs = 2 * self.DATASET.labels - 1
+        np.testing.assert_array_equal(found.statistic, signs * found.logits)
+
+    def test_any_number_of_devices_gives_the_same_bits(self):
+        settings = self._settings(num_models=10)
+        one = _all(_engine(self.DATASET, settings), settings)
+        several = _all(_engine(self.DATASET, settings, 4), settings)
+        np.testing.assert_array_equal(one, several)
+
+    def test_a_record_chunk_changes_no_label(self):
+        settings = self._settings()
+        engine = _engine(self.DATASET, settings)
+        group, device = shadow.groups([6], 4)[0], jax.local_devices()[0]
+        state = engine.start(group, device)[0]
+        model = settings.model.call(3)
+        whole = model.apply(
+            jax.tree.map(lambda w: w[0], state.params), self.DATASET.inputs
+        )
+        logits, statistic = engine.programs.predict(state.params, *engine.data[device])
+        np.testing.assert_allclose(logits[0], whole, rtol=1e-5, atol=1e-5)
+        expected = scores.statistic(whole, self.DATASET.labels, "multilabel")
+        # Logits of a fresh model are small; chunks of another size round differently.
+        np.testing.assert_allclose(
+            scores.joint(statistic[0]), expected, rtol=1e-4, atol=1e-4
+        )
+
+    def test_training_raises_the_joint_probability_of_members(self):
+        settings = self._settings(epochs=40.0, learning_rate=0.01)
+        engine = _engine(self.DATASET, settings)
+        joint = np.asarray(scores.joint(_all(engine, settings)))
+        member = engine.member_mask[:, self.DATASET.patient_of_record]
+        pool = self.DATASET.is_pool_record
+        inside, outside = joint[member].mean(), joint[~member & pool].mean()
+        assert inside > outside and inside > 0
+
+    def test_a_diverging_model_is_named(self):
+        base = training.hyperparameters(self._settings().train)
+        hyper = jax.tree.map(lambda value: np.full(6, value), base)
+        rates = np.array([1e-3, 1e-3, 1e-3, 1e-3, np.inf, 1e-3], np.float32)
+        hyper = hyper._replace(learning_rate=rates)
+        engine = _engine(self.DATASET, self._settings(), hyper=hyper)
+        with pytest.raises(validate.InputError, match=r"model 4 diverged at step \d"):
+            _all(engine, self._settings())
 
 
 def test_models_differ_also_in_their_start_unless_asked():

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from mia_jax import config, predictions, results, store, validate
+from mia_jax import config, metrics, predictions, results, scores, store, validate
+from mia_jax.data import synthetic
 from mia_jax.stages import attack, score, train
 
 
@@ -178,11 +179,99 @@ def test_kept_logits_give_the_statistic(tmp_path):
     np.testing.assert_array_equal(run.read(0), expected)
 
 
+def test_kept_inputs_are_features_of_the_pool(tmp_path):
+    job = _train(tmp_path, **{"train.keep_inputs": True})
+    features = np.load(score.gather(tmp_path) / "features.npy")
+    pool = job.dataset.is_pool_record
+    np.testing.assert_array_equal(features, job.dataset.inputs[pool])
+
+
+FINDINGS = {
+    "data.task": "multilabel",
+    "data.num_labels": 3,
+    "train.keep_logits": True,
+}
+
+
+@pytest.fixture(scope="module")
+def findings(tmp_path_factory):
+    """An uninterrupted multilabel run on one device, and its data set."""
+    folder = tmp_path_factory.mktemp("findings")
+    job = _train(folder, **FINDINGS, **{"speed.num_devices": 1})
+    return folder, job.dataset
+
+
+class TestMultilabel:
+    def test_workers_and_a_resume_change_no_bit(self, findings, tmp_path):
+        for worker in (1, 0):
+            _train(tmp_path, worker, 2, **FINDINGS)
+        assert _hashes(tmp_path) == _hashes(findings[0])
+        store.reopen(tmp_path / store.FOLDER).discard(1)
+        job = _train(tmp_path, **FINDINGS)
+        assert [group.id for group in job.todo] == [1]
+        assert _hashes(tmp_path) == _hashes(findings[0])
+
+    def test_groups_hold_the_statistic_of_every_label(self, findings):
+        folder, dataset = findings
+        run = store.reopen(folder / store.FOLDER)
+        statistic, logits = run.read(0), run.read(0, name="logits")
+        assert statistic.shape == (2, dataset.num_records, 3)
+        signs = 2 * dataset.labels - 1
+        np.testing.assert_array_equal(statistic, signs * logits)
+
+    def test_usefulness_of_the_models_is_kept(self, findings):
+        folder, dataset = findings
+        run = store.reopen(folder / store.FOLDER)
+        found = run.manifest(0)["metrics"][0]
+        assert set(found) == {"members", "left_out", "test"}
+        given = run.read(0, name="logits")[0], dataset.labels
+        is_test = ~dataset.is_pool_record
+        given = given[0][is_test], given[1][is_test], "multilabel"
+        assert found["test"]["exact_match"] == metrics.exact_match(*given)
+        assert found["test"]["nll"] == pytest.approx(metrics.log_loss(*given))
+
+    def test_gathered_folder_has_labels_and_statistics(self, findings):
+        folder, dataset = findings
+        source = score.gather(folder)
+        statistic = np.load(source / "statistic.npy")
+        labels = np.load(source / "labels.npy")
+        pool = dataset.is_pool_record
+        assert statistic.dtype == np.float32
+        assert statistic.shape == (8, pool.sum(), 3)
+        run = store.reopen(folder / store.FOLDER)
+        for group in range(4):
+            expected = run.read(group)[:, pool]
+            np.testing.assert_array_equal(statistic[2 * group :][:2], expected)
+        np.testing.assert_array_equal(labels, dataset.labels[pool])
+        about = json.loads((source / "task.json").read_text())
+        assert about["task"] == "multilabel"
+        assert about["class_names"] == ["finding 0", "finding 1", "finding 2"]
+        stored = json.loads((source / "metrics.json").read_text())
+        assert "exact_match" in stored["mean"]["test"]
+
+    def test_is_read_as_one_statistic_and_its_labels(self, findings):
+        given = predictions.read(score.gather(findings[0]))
+        np.testing.assert_allclose(
+            given.statistic, scores.joint(given.channels), rtol=1e-6, atol=1e-6
+        )
+        assert given.channel_kind == "labels" and given.labels.ndim == 2
+
+    def test_other_labels_are_another_run(self, findings, monkeypatch):
+        dataset = findings[1]
+        labels = dataset.labels.copy()
+        labels[0, 2] ^= 1
+        changed = dataset._replace(labels=labels)
+        settings, speed = config.settings(_config(**FINDINGS))
+        monkeypatch.setattr(synthetic, "load", lambda **options: changed)
+        with pytest.raises(validate.InputError, match="data_fingerprint"):
+            train.prepare(settings, speed, findings[0])
+
+
 @pytest.fixture(scope="module")
 def attacked(whole):
     source = score.gather(whole)
     plugin = config.settings(_config())[0].attack
-    return whole, attack.run(source, whole, plugin)
+    return whole, attack.run(source, whole, [plugin])
 
 
 class TestAttack:
@@ -252,7 +341,7 @@ def test_models_of_everybody_or_nobody_are_no_targets(tmp_path):
     np.save(source / "labels.npy", np.arange(30) % 2)
     np.save(source / "statistic.npy", generator.standard_normal((14, 30)))
     plugin = config.settings(_config())[0].attack
-    summary = attack.run(source, tmp_path / "out", plugin)
+    summary = attack.run(source, tmp_path / "out", [plugin])
     assert 0.3 < summary["aggregate_auc"] < 0.7
     assert len(summary["data_fingerprint"]) == 64
     smallest = 1 / math.comb(14, int(np.median(member.sum(0))))

@@ -55,6 +55,90 @@ def test_planted_patients_need_memorising_and_typical_ones_do_not(options):
     assert (margins[typical] < 0).mean() < 0.02
 
 
+def _signed(dataset, members=False, folds=10):
+    """[records, labels] output of a ridge classifier, by the label's right sign.
+
+    Trained as in `_margins`, one label at a time.
+    """
+    inputs = dataset.inputs.reshape(dataset.num_records, -1).astype(np.float64)
+    inputs = np.c_[inputs, np.ones(len(inputs))]
+    signs = 2.0 * dataset.labels - 1.0
+    fold, pool = dataset.patient_of_record % folds, dataset.is_pool_record
+    outputs = np.zeros(signs.shape)
+    for number in range(folds):
+        train = pool & ((fold != number) | members)
+        gram = inputs[train].T @ inputs[train] + np.eye(inputs.shape[1])
+        weights = np.linalg.solve(gram, inputs[train].T @ signs[train])
+        outputs[fold == number] = inputs[fold == number] @ weights
+    return signs * outputs
+
+
+class TestMultilabel:
+    def test_shares_and_correlation_are_as_stated(self):
+        dataset = synthetic.load(num_patients=4000, task="multilabel", num_planted=0)
+        # About 8,500 records: standard error below .006 of a share, .012 of phi.
+        shares = dataset.labels.mean(0)
+        np.testing.assert_allclose(shares, np.linspace(0.5, 0.2, 5), atol=0.025)
+        phi = np.corrcoef(dataset.labels.T)[~np.eye(5, dtype=bool)]
+        assert phi.min() > 0.2 and phi.max() < 0.4
+        assert dataset.task == "multilabel" and dataset.num_outputs == 5
+        assert dataset.class_names[0] == "finding 0"
+
+    @pytest.mark.parametrize("num_leaky", [1, 3])
+    def test_only_the_leaky_labels_of_planted_patients_need_memorising(self, num_leaky):
+        options = {"task": "multilabel", "num_leaky_labels": num_leaky}
+        dataset = synthetic.load(num_planted=30, **options)
+        planted, _, typical = _pool_records(dataset)
+        is_wrong = _signed(dataset) < 0
+        assert is_wrong[typical].mean() < 0.02
+        # Chosen once for a patient: the same labels in all records.
+        owner = dataset.patient_of_record
+        by_patient = {
+            p: is_wrong[owner == p].mean(0) for p in np.unique(owner[planted])
+        }
+        wrong = np.array(list(by_patient.values()))
+        assert abs(wrong.sum(1).mean() - num_leaky) < 0.15
+        assert np.isin(wrong.round(1), [0, 1]).mean() > 0.95
+        assert (wrong.mean(0) > 0).all()  # every label leaks for somebody
+
+    def test_wrong_labels_differ_from_those_of_a_cohort_without(self):
+        options = {"task": "multilabel", "num_planted": 10}
+        right = synthetic.load(num_leaky_labels=0, **options)
+        wrong = synthetic.load(num_leaky_labels=2, **options)
+        differs = right.labels != wrong.labels
+        planted = (wrong.groups["planted"] == "planted").to_numpy()
+        expected = 2 * planted[wrong.patient_of_record]
+        np.testing.assert_array_equal(differs.sum(1), expected)
+        everything = synthetic.load(num_leaky_labels=5, **options)
+        assert ((right.labels != everything.labels).sum(1) == 2.5 * expected).all()
+
+    def test_nothing_planted_nothing_to_find(self):
+        nothing = {"num_planted": 0, "rare_group_share": 0.0}
+        dataset = synthetic.load(task="multilabel", **nothing)
+        signed = _signed(dataset)[dataset.is_pool_record]
+        assert (signed < 0).mean() < 0.001
+        gain = _signed(dataset, members=True)[dataset.is_pool_record] - signed
+        assert np.abs(gain).mean() < 0.02
+
+    def test_rare_patients_gain_more_from_their_own_membership(self):
+        dataset = synthetic.load(task="multilabel", num_planted=0)
+        gain = (_signed(dataset, members=True) - _signed(dataset)).mean(1)
+        _, rare, typical = _pool_records(dataset)
+        assert gain[rare].mean() > 2 * gain[typical].mean()
+
+    def test_fourteen_findings_as_pictures(self):
+        dataset = synthetic.load(
+            task="multilabel", num_labels=14, num_features=30, modality="image"
+        )
+        assert dataset.labels.shape == (dataset.num_records, 14)
+        assert dataset.inputs.shape[1:] == (32, 32, 1)
+
+    def test_of_classes_no_bit_depends_on_the_options_of_findings(self):
+        first = cohort.fingerprint(synthetic.load(num_patients=100))
+        other = synthetic.load(num_patients=100, num_labels=9, num_leaky_labels=3)
+        assert first == cohort.fingerprint(other)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_rare_patients_gain_more_from_their_own_membership(seed):
     dataset = synthetic.load(seed=seed, num_planted=0)
@@ -176,6 +260,11 @@ def test_pictures_keep_distances():
         {"num_planted": 801},
         {"num_planted": -1},
         {"num_classes": 1},
+        {"task": "multiclass"},
+        {"num_labels": 1, "task": "multilabel"},
+        {"num_leaky_labels": 6, "task": "multilabel"},
+        {"num_leaky_labels": -1, "task": "multilabel"},
+        {"num_features": 11, "task": "multilabel"},
         {"num_features": 5},
         {"max_records": 0},
         {"signal": float("nan")},

@@ -146,6 +146,86 @@ def test_two_classes_can_be_multiclass(load):
     assert dataset.task == "multiclass" and dataset.num_outputs == 2
 
 
+def _findings_frame():
+    """`_frame` with two findings in place of the class; both vary within patients."""
+    place = np.arange(16)
+    frame = _frame().drop(columns="label")
+    return frame.assign(edema=place // 3 % 2, effusion=place // 2 % 2)
+
+
+class TestSeveralLabels:
+    LABEL = "edema,effusion"
+
+    def test_are_a_multilabel_task(self, load):
+        frame = _findings_frame()
+        for label in (self.LABEL, "edema, effusion"):
+            dataset = load(frame, label=label)
+            assert dataset.task == "multilabel" and dataset.num_outputs == 2
+            assert dataset.class_names == ("edema", "effusion")
+            expected = frame[["edema", "effusion"]]
+            np.testing.assert_array_equal(dataset.labels, expected)
+            assert dataset.labels.dtype == np.int32
+            assert dataset.inputs.shape == (16, 2)  # no label is an input
+
+    def test_come_in_the_order_they_are_named(self, load):
+        dataset = load(_findings_frame(), label="effusion,edema", task="multilabel")
+        assert dataset.class_names == ("effusion", "edema")
+        np.testing.assert_array_equal(dataset.labels[:, 1], _findings_frame()["edema"])
+
+    @pytest.mark.parametrize("name", ["own.csv", "own.parquet"])
+    @pytest.mark.parametrize("kind", ["decimal", "bool", "nullable"])
+    def test_may_be_stored_in_any_way(self, load, tmp_path, name, kind):
+        if name.endswith("parquet"):
+            pytest.importorskip("pyarrow")
+        types = {"decimal": float, "bool": bool, "nullable": "Int64"}
+        frame = _findings_frame().astype({"edema": types[kind]})
+        path = tmp_path / name
+        frame.to_csv(path, index=False) if name == "own.csv" else frame.to_parquet(path)
+        dataset = table.load(
+            path=str(path), label=self.LABEL, ignore=("home", "part", "sex")
+        )
+        np.testing.assert_array_equal(dataset.labels[:, 0], _findings_frame()["edema"])
+
+    @pytest.mark.parametrize(
+        ("uncertain", "blank", "codes"),
+        [
+            ("negative", "as uncertain", (0, 0)),
+            ("positive", "as uncertain", (1, 1)),
+            ("positive", "negative", (1, 0)),
+            ("negative", "positive", (0, 1)),
+        ],
+    )
+    @pytest.mark.parametrize("name", ["own.csv", "own.parquet"])
+    def test_uncertain_and_blank_cells(self, tmp_path, uncertain, blank, codes, name):
+        if name.endswith("parquet"):
+            pytest.importorskip("pyarrow")
+        frame = _findings_frame().astype({"edema": float})
+        frame.loc[[3, 10], "edema"] = -1
+        frame.loc[[5, 6], "edema"] = np.nan
+        path = tmp_path / name
+        frame.to_csv(path, index=False) if name == "own.csv" else frame.to_parquet(path)
+        dataset = table.load(
+            path=str(path),
+            label=self.LABEL,
+            ignore=("home", "part", "sex"),
+            uncertain=uncertain,
+            blank=blank,
+        )
+        expected = np.array(_findings_frame()["edema"])
+        expected[[3, 10]], expected[[5, 6]] = codes
+        np.testing.assert_array_equal(dataset.labels[:, 0], expected)
+
+    def test_of_one_label_the_options_change_nothing(self, load):
+        first = cohort.fingerprint(load(_frame()))
+        assert first == cohort.fingerprint(load(_frame(), uncertain="positive"))
+
+
+def _finding(rows, value):
+    frame = _findings_frame().astype(object)
+    frame.loc[np.asarray(rows) - 1, "edema"] = value
+    return frame
+
+
 def _set(column, rows, value):
     """The frame with `value` in some data rows (the first is 1)."""
     frame = _frame().astype(object)
@@ -292,6 +372,78 @@ BAD = {
     "no label option": (_frame(), {"label": ""}, ["data.label is empty"]),
     "features no tuple": (_frame(), {"features": "age"}, ["('age',)"]),
     "unknown task": (_frame(), {"task": "regression"}, ["data.task", "multiclass"]),
+    "uncertain finding": (
+        _finding([2, 9], -1),
+        {"label": "edema,effusion"},
+        ["'edema'", "rows 2, 9", "uncertain (-1)", "data.uncertain=negative"],
+    ),
+    "blank finding": (
+        _finding([2, 9], None),
+        {"label": "edema,effusion"},
+        ["'edema'", "rows 2, 9", "blank (empty)", "data.blank=negative"],
+    ),
+    "blank finding alone refused": (
+        _finding([4], None),
+        {"label": "edema,effusion", "uncertain": "positive", "blank": "refuse"},
+        ["'edema'", "row 4", "blank"],
+    ),
+    "uncertain finding with blanks allowed": (
+        _finding([4], -1),
+        {"label": "edema,effusion", "blank": "negative"},
+        ["'edema'", "row 4", "uncertain"],
+    ),
+    "third value of a finding": (
+        _finding([4], 2),
+        {"label": "edema,effusion"},
+        ["'edema'", "row 4", "'2' is neither 0 nor 1"],
+    ),
+    "word in a finding": (
+        _finding([4], "maybe"),
+        {"label": "edema,effusion", "uncertain": "negative"},
+        ["'edema'", "row 4", "'maybe'"],
+    ),
+    "finding of one patient": (
+        _findings_frame().assign(edema=np.arange(16) % 8 == 5),
+        {"label": "edema,effusion"},
+        ["'edema'", "present in 1 patients"],
+    ),
+    "finding of everybody": (
+        _findings_frame().assign(effusion=1),
+        {"label": "edema,effusion"},
+        ["'effusion'", "absent in 0 patients"],
+    ),
+    "no such finding": (
+        _findings_frame(),
+        {"label": "edema,oedema"},
+        ["no column 'oedema'"],
+    ),
+    "finding twice": (
+        _findings_frame(),
+        {"label": "edema,edema"},
+        ["'edema'", "data.label", "one role"],
+    ),
+    "finding as input": (
+        _findings_frame(),
+        {"label": "edema,effusion", "features": ("effusion", "age")},
+        ["'effusion'", "leak"],
+    ),
+    "empty finding": (_findings_frame(), {"label": "edema,"}, ["data.label", "COLUMN"]),
+    "several labels of a binary task": (
+        _findings_frame(),
+        {"label": "edema,effusion", "task": "binary"},
+        ["data.task=binary", "two or more label columns"],
+    ),
+    "one label of a multilabel task": (
+        _frame(),
+        {"task": "multilabel"},
+        ["data.task=multilabel, data.label=label"],
+    ),
+    "unknown meaning": (
+        _frame(),
+        {"uncertain": "positiv"},
+        ["data.uncertain", "did you mean 'positive'"],
+    ),
+    "unknown meaning of blanks": (_frame(), {"blank": "0"}, ["data.blank"]),
     "test share": (_frame(), {"test_share": 1.5}, ["test_share=1.5"]),
 }
 

@@ -12,6 +12,7 @@ PLAN = terminal.Plan(
     num_audited=4730,
     records_per_patient=(1, 5),
     num_classes=2,
+    task="binary",
     blocks=(512,),
     model="MLP (128, 128)",
     epochs=40.0,
@@ -27,6 +28,7 @@ PLAN = terminal.Plan(
     half_width=0.05,
     detection_limit=0.628,
     models_needed=20,
+    models_for_exposed=None,
     workdir="runs/r",
 )
 PLAN_TEXT = """\
@@ -42,6 +44,17 @@ Plan
   writes    runs/r (new folder)
 """
 
+ATTACK = {
+    "name": "lira",
+    "label": "lira",
+    "options": {},
+    "num_proven": 2535,
+    "num_proven_holm": 892,
+    "aggregate_auc": 0.5421,
+    "tpr_at_fpr": {"0.001": None, "0.01": 0.0174, "0.1": 0.13},
+    "tpr_at_fpr_band": {"0.001": None, "0.01": [0.0131, 0.0209], "0.1": [0.12, 0.14]},
+    "worst_patient": {"auc": 0.931, "lower_limit": 0.853},
+}
 SUMMARY = {
     "headline": "For about 335 of 4,730 patients (7 %; 6 to 8) an attacker is right "
     "more than 70 times in 100. For 2,535 it is proven that they can be recognised "
@@ -54,17 +67,13 @@ SUMMARY = {
     "num_proven": 2535,
     "num_proven_holm": 892,
     "fdr": 0.05,
-    "aggregate_auc": 0.5421,
-    "tpr_at_fpr": {"0.001": None, "0.01": 0.0174, "0.1": 0.13},
-    "tpr_at_fpr_band": {"0.001": None, "0.01": [0.0131, 0.0209], "0.1": [0.12, 0.14]},
-    "worst_patient": {"auc": 0.931, "lower_limit": 0.853},
     "null_check": {"num_proven": 0, "num_patients": 4730, "num_permutations": 1},
     "metrics": {
         "members": {"accuracy": 0.7421},
         "left_out": {"accuracy": 0.7033},
         "test": {"accuracy": 0.7007},
     },
-    "attack": {"name": "lira", "options": {}},
+    "attacks": [ATTACK],
     "train": {"num_models": 512},
     "groups_title": "Proven more exposed: Poor (health), 4.1x; Fair, 3.2x",
 }
@@ -109,11 +118,16 @@ def test_plan_variants():
     )
     flat = " ".join(text.split())
     assert "256 x MLP" in flat
+    many = terminal.render_plan(PLAN._replace(task="multilabel", num_classes=14))
+    assert "14 labels" in " ".join(many.split())
     assert "every household in exactly half of each block (64 + 192)" in flat
     assert "(1 each), 2 classes; all audited models" in flat
     assert "too few models to prove anything about single patients: 20 needed" in flat
     assert "time unknown precision" in flat
     assert "runs/r (continues: 40 of 128 groups are on disk)" in flat
+    few = PLAN._replace(detection_limit=0.88, models_for_exposed=208)
+    flat = " ".join(terminal.render_plan(few).split())
+    assert ".88 or more is found with 80% probability, .70 with 208 models" in flat
     bernoulli = terminal.render_plan(PLAN._replace(design="bernoulli"))
     flat = " ".join(bernoulli.split())
     assert "every patient in about half of them, drawn by coin" in flat
@@ -126,10 +140,9 @@ def test_result_golden():
 
 
 def test_result_without_what_is_optional():
+    unknown = {"tpr_at_fpr": {"0.01": None}, "tpr_at_fpr_band": {}}
     summary = SUMMARY | {
-        "tpr_at_fpr": {"0.01": None},
-        "tpr_at_fpr_band": {},
-        "worst_patient": None,
+        "attacks": [ATTACK | unknown | {"worst_patient": None}],
         "groups_title": "",
         "train": None,
         "metrics": SUMMARY["metrics"] | {"test": None},
@@ -144,6 +157,21 @@ def test_result_without_what_is_optional():
     assert "accuracy" not in elsewhere
     public = terminal.render_result(SUMMARY, OUTPUT._replace(public_report="p.html"))
     assert re.search(r"share +p.html +no individual rows", public)
+
+
+def test_every_attack_has_its_row():
+    named = ATTACK | {"name": "rmia", "label": "rmia (offline)", "num_proven": 7}
+    text = terminal.render_result(SUMMARY | {"attacks": [ATTACK, named]}, OUTPUT)
+    rows = text.split("\n\n")[1].splitlines()
+    assert rows[2] == "rmia (offline)"
+    assert rows[3].split()[:2] == [".542", "1.7%"] and "7 (892)" in rows[3]
+    assert rows[3].index(".542") == rows[1].index(".542")
+
+
+def test_agreement_of_attacks_is_told():
+    row = {"a": "lira", "b": "rmia", "num_top": 47, "jaccard": 0.62}
+    text = terminal.render_result(SUMMARY | {"agreement": [row]}, OUTPUT)
+    assert "lira and rmia share 77 % of their 47 most exposed patients" in text
 
 
 def test_next_step_reaches_what_can_prove_something():

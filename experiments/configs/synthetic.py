@@ -4,7 +4,9 @@
         --workdir=runs/synthetic
 
 Planted patients can only be fitted by heart; with `synthetic.py:null` nobody is
-planted, no group is rare and labels are learnable, so nothing should be found.
+planted, no group is rare and labels are learnable, so nothing should be found;
+`synthetic.py:multilabel` has five findings per record, of which planted patients betray
+one.
 
 Receipt: see results/README.md.
 """
@@ -14,6 +16,7 @@ from mia_jax import config as settings
 _PRESETS = {
     "default": {},
     "null": {"data.num_planted": 0, "data.rare_group_share": 0.0, "train.epochs": 10.0},
+    "multilabel": {"data.task": "multilabel"},
 }
 
 

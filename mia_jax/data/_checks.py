@@ -5,13 +5,13 @@ import pandas as pd
 
 from mia_jax import contracts, results, validate
 
-# Columns of the result tables, which carry the group columns beside them.
-
 
 def arrays(dataset: contracts.Dataset) -> None:
     """Types and shapes."""
     records, patients = len(dataset.labels), len(dataset.patient_ids)
-    _shape("labels", dataset.labels, np.int32, (records,))
+    is_multilabel = dataset.task == "multilabel"
+    of_record = (len(dataset.class_names),) if is_multilabel else ()
+    _shape("labels", dataset.labels, np.int32, (records, *of_record))
     _shape("inputs", dataset.inputs, np.float32, (records, *dataset.inputs.shape[1:]))
     validate.require(
         dataset.inputs.ndim >= 2,
@@ -85,32 +85,52 @@ def identifiers(dataset: contracts.Dataset) -> None:
 
 
 def classes(dataset: contracts.Dataset) -> None:
-    """Labels are in range and two classes occur in the pool."""
-    validate.one_of("task", dataset.task, ("binary", "multiclass"))
+    """Labels are in range and two classes (of every label) occur in the pool."""
+    validate.one_of("task", dataset.task, ("binary", "multiclass", "multilabel"))
     names = dataset.class_names
-    num_classes = 2 if dataset.task == "binary" else max(2, len(names))
+    is_multilabel = dataset.task == "multilabel"
+    num_names = 2 if dataset.task == "binary" else max(2, len(names))
+    num_classes = 2 if is_multilabel else num_names
     validate.require(
         isinstance(names, tuple)
-        and len(set(names)) == num_classes
+        and len(set(names)) == num_names
         and all(isinstance(name, str) and name for name in names),
         f"class_names={names!r}",
-        f"a {dataset.task} task needs a tuple of {num_classes} different names",
+        f"a {dataset.task} task needs a tuple of {num_names} different names",
         "see contracts.Dataset",
     )
     outside = (dataset.labels < 0) | (dataset.labels >= num_classes)
+    bad = outside.reshape(dataset.num_records, -1).any(axis=1)
     validate.require(
-        not outside.any(),
+        not bad.any(),
         f"label {validate.listing(np.unique(dataset.labels[outside]))} of record "
-        f"{validate.listing(dataset.record_ids[outside])}",
-        f"must be in 0..{num_classes - 1}: one number per class",
+        f"{validate.listing(dataset.record_ids[bad])}",
+        "must be 0 or 1: absent or present"
+        if is_multilabel
+        else f"must be in 0..{num_classes - 1}: one number per class",
         "recode the labels, or add the missing class names",
     )
+    if is_multilabel:
+        _both_values(dataset)
+        return
     present = np.unique(dataset.labels[dataset.is_pool_record])
     validate.require(
         len(present) != 1,
         f"all pool records have the label {[names[k] for k in present]}",
         "a model needs records of at least two classes",
         "choose another label or another split",
+    )
+
+
+def _both_values(dataset: contracts.Dataset) -> None:
+    """Every label of a multilabel task is absent and present somewhere in the pool."""
+    labels = dataset.labels[dataset.is_pool_record]
+    constant = np.flatnonzero((labels == 0).any(axis=0) != (labels == 1).any(axis=0))
+    validate.require(
+        not len(constant),
+        f"label {validate.listing(dataset.class_names[k] for k in constant)}",
+        "must be 0 in some pool records and 1 in others",
+        "leave the label out, or choose another split",
     )
 
 

@@ -2,10 +2,13 @@
 
 A record is a point of `num_features` numbers: the centre of its class plus the
 patient's own offset plus noise, so that a small model learns typical patients without
-memorising them. Risk is planted in two places:
+memorising them. With task="multilabel" the centre is a sum over findings, each present
+or absent, which occur together more often than by chance. Risk is planted in two
+places:
 
-  planted patients  labels of another class, and a private direction far out: a model
-                    gets them right only if it was trained on them (attribute "planted")
+  planted patients  labels of another class (or some findings wrong), and a private
+                    direction far out: a model gets them right only if it was trained
+                    on them (attribute "planted")
   rare site         shifted, with class centres of its own, so that what its few
                     patients teach cannot be learnt from the others (attribute "site")
 
@@ -15,27 +18,37 @@ signals are such points drawn in smooth patterns (`_pictures.py`): distances car
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from mia_jax import contracts, rng, validate
 from mia_jax.data import _build, _pictures
 
 _MODALITIES = ("tabular", "image", "signal")
+_TASKS = ("classes", "multilabel")
 # Share of a record's unit variance that its patient's records have in common.
 _WITHIN_PATIENT = 0.5
 # Distances in units of a feature's standard deviation among typical records.
 _RARE_SHIFT = 4.0
 _PRIVATE_DISTANCE = 8.0
 _LEADS = 12
+# Share of records with the first and with the last finding, others evenly between.
+_MOST_COMMON, _RAREST = 0.5, 0.2
+# Correlation between findings of the normal variables that decide them: .33 between
+# two findings that half of all records have.
+_BETWEEN_FINDINGS = 0.5
 
 
 def load(
     num_patients: int = 1000,
     modality: str = "tabular",
+    task: str = "classes",
     num_planted: int = 20,
     signal: float = 6.0,
     rare_group_share: float = 0.05,
     max_records: int = 8,
     num_classes: int = 2,
+    num_labels: int = 5,
+    num_leaky_labels: int = 1,
     num_features: int = 20,
     image_size: int = 32,
     signal_length: int = 250,
@@ -48,13 +61,18 @@ def load(
       num_patients: patients, at least 10.
       modality: tabular [num_features], image [image_size, image_size, 1] or signal
         [signal_length, 12] (leads).
+      task: classes (one label, of num_classes) or multilabel (num_labels findings).
       num_planted: atypical patients, all of them in the pool.
       signal: distance of a class's centre from the origin, in standard deviations; at
-        6.0 two classes overlap in 1 record of 100,000.
+        6.0 two classes (or absent and present) overlap in 1 record of 100,000.
       rare_group_share: share of patients of the rare site.
       max_records: most records of a patient; 60 % have 1, 30 % have 2 to 4.
       num_classes: 2 or more.
-      num_features: numbers that a record is made of, at least 2 num_classes + 2.
+      num_labels: findings of task multilabel, 2 or more; half of all records have the
+        first, a fifth has the last.
+      num_leaky_labels: findings of a planted patient that are wrong (multilabel).
+      num_features: numbers that a record is made of, at least 2 num_classes + 2, or
+        2 num_labels + 2.
       image_size: pixels of an image's side.
       signal_length: samples of a signal.
       test_share: share of the patients held out from all models.
@@ -67,7 +85,10 @@ def load(
     Raises:
       InputError: an option out of its range.
     """
-    _check_options(num_patients, modality, max_records, num_classes, num_features)
+    is_multilabel = task == "multilabel"
+    size = num_labels if is_multilabel else num_classes
+    _check_options(num_patients, modality, task, max_records, size, num_features)
+    _check_planted(num_leaky_labels, size, is_multilabel)
     _check_shares(signal, rare_group_share)
     generator = rng.host(seed, "synthetic")
     is_test = _build.split(np.arange(num_patients), test_share, seed)
@@ -76,14 +97,15 @@ def load(
     is_rare = generator.permutation(num_patients) < num_rare
     num_records = _num_records(generator, num_patients, max_records)
     owner = np.repeat(np.arange(num_patients, dtype=np.int32), num_records)
-    true_class = generator.integers(0, num_classes, len(owner))
-    centres = signal * np.eye(num_features)
-    points = centres[true_class + num_classes * is_rare[owner]]
-    points[:, 2 * num_classes] += _RARE_SHIFT * is_rare[owner]
+    if is_multilabel:
+        drawn_task, noun = "multilabel", "finding"
+        labels, places = _findings(generator, is_planted, owner, size, num_leaky_labels)
+    else:
+        drawn_task, noun = "binary" if size == 2 else "multiclass", "class"
+        labels, places = _classes(generator, is_planted, owner, size)
+    points = _centres(signal * places, is_rare[owner], num_features)
     points += _noise(generator, owner, num_features)
-    points += _private(generator, is_planted, num_classes, num_features)[owner]
-    # The next class in place of the true one, for planted patients.
-    labels = (true_class + is_planted[owner]) % num_classes
+    points += _private(generator, is_planted, size, num_features)[owner]
     shapes = {"image": (image_size, image_size, 1), "signal": (signal_length, _LEADS)}
     inputs = points.astype(np.float32)
     if modality != "tabular":
@@ -94,8 +116,8 @@ def load(
         title=f"Synthetic cohort ({modality})",
         inputs=inputs,
         labels=labels.astype(np.int32),
-        task="binary" if num_classes == 2 else "multiclass",
-        class_names=tuple(f"class {k}" for k in range(num_classes)),
+        task=drawn_task,
+        class_names=tuple(f"{noun} {k}" for k in range(size)),
         record_ids=_record_ids(patient_ids, num_records),
         patient_ids=patient_ids,
         patient_of_record=owner,
@@ -107,14 +129,15 @@ def load(
     return _build.check(dataset)
 
 
-def _check_options(num_patients, modality, max_records, num_classes, num_features):
+def _check_options(num_patients, modality, task, max_records, size, num_features):
     validate.one_of("data.modality", modality, _MODALITIES)
+    validate.one_of("data.task", task, _TASKS)
     at_least = {
         "num_patients": (num_patients, 10),
         "max_records": (max_records, 1),
-        "num_classes": (num_classes, 2),
+        "num_labels" if task == "multilabel" else "num_classes": (size, 2),
         # Two sets of class centres, the rare shift, a direction to be private in.
-        "num_features": (num_features, 2 * num_classes + 2),
+        "num_features": (num_features, 2 * size + 2),
     }
     for name, (value, least) in at_least.items():
         validate.require(
@@ -123,6 +146,15 @@ def _check_options(num_patients, modality, max_records, num_classes, num_feature
             f"must be at least {least}",
             f"set --config.data.{name}={least}",
         )
+
+
+def _check_planted(num_leaky_labels: int, size: int, is_multilabel: bool) -> None:
+    validate.require(
+        not is_multilabel or 0 <= num_leaky_labels <= size,
+        f"data.num_leaky_labels={num_leaky_labels}",
+        f"must be in 0..{size}, the number of labels",
+        f"set --config.data.num_leaky_labels={size} for all of them",
+    )
 
 
 def _check_shares(signal: float, rare_group_share: float) -> None:
@@ -160,6 +192,55 @@ def _num_records(
     return np.minimum(generator.integers(low[size], high[size] + 1), max_records)
 
 
+def _classes(
+    generator: np.random.Generator,
+    is_planted: np.ndarray,
+    owner: np.ndarray,
+    num_classes: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels [records], planted patients' wrong, and places [records, classes].
+
+    A place is a record's centre in units of the signal, before noise.
+    """
+    true_class = generator.integers(0, num_classes, len(owner))
+    # The next class in place of the true one, for planted patients.
+    labels = (true_class + is_planted[owner]) % num_classes
+    return labels, np.eye(num_classes)[true_class]
+
+
+def _findings(
+    generator: np.random.Generator,
+    is_planted: np.ndarray,
+    owner: np.ndarray,
+    num_labels: int,
+    num_leaky_labels: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and places as `_classes`, both [records, labels]; labels are 0 or 1.
+
+    In all records of a planted patient the same labels, drawn by lot, are wrong.
+    """
+    common = generator.standard_normal((len(owner), 1))
+    own = generator.standard_normal((len(owner), num_labels))
+    shared, rest = np.sqrt(_BETWEEN_FINDINGS), np.sqrt(1 - _BETWEEN_FINDINGS)
+    prevalence = np.linspace(_MOST_COMMON, _RAREST, num_labels)
+    is_present = special.ndtr(shared * common + rest * own) < prevalence
+    lot = generator.random((len(is_planted), num_labels)).argsort(axis=1)
+    is_wrong = (lot < num_leaky_labels) & is_planted[:, None]
+    # Absent and present lie as far apart as two classes.
+    places = (2 * is_present - 1) / np.sqrt(2)
+    return is_present ^ is_wrong[owner], places
+
+
+def _centres(places: np.ndarray, is_rare: np.ndarray, num_features: int) -> np.ndarray:
+    """[records, features]: places in the first coordinates, the rare site's behind."""
+    size = places.shape[1]
+    points = np.zeros((len(places), num_features))
+    points[~is_rare, :size] = places[~is_rare]
+    points[is_rare, size : 2 * size] = places[is_rare]
+    points[:, 2 * size] += _RARE_SHIFT * is_rare
+    return points
+
+
 def _noise(
     generator: np.random.Generator, owner: np.ndarray, num_features: int
 ) -> np.ndarray:
@@ -173,12 +254,12 @@ def _noise(
 def _private(
     generator: np.random.Generator,
     is_planted: np.ndarray,
-    num_classes: int,
+    size: int,
     num_features: int,
 ) -> np.ndarray:
     """[patients, features]: a far offset of each planted patient, away from classes."""
     direction = generator.standard_normal((len(is_planted), num_features))
-    direction[:, : 2 * num_classes] = 0.0
+    direction[:, : 2 * size] = 0.0
     direction /= np.sqrt((direction**2).sum(axis=1, keepdims=True))
     return _PRIVATE_DISTANCE * direction * is_planted[:, None]
 

@@ -6,7 +6,9 @@ The contract:
   record    id of the record: text or whole number, unique, never empty
   patient   id of the patient, same rule; a patient may have many rows, in any order
   label     class: whole numbers or text. Two values are a binary task, more are
-            multiclass (whole numbers then count 0, 1, 2, ... without a gap)
+            multiclass (whole numbers then count 0, 1, 2, ... without a gap).
+            Several columns ("edema,effusion") are a multilabel task: 0 = absent,
+            1 = present, -1 = uncertain, empty = not mentioned
   split     optional: "test" = held out, "train" or "pool" = the rest; all rows of a
             patient (of a household) say the same
   unit      optional: id of the household, the same in all rows of a patient
@@ -26,7 +28,7 @@ from mia_jax import contracts, validate
 from mia_jax.data import _build, _table_file, _table_labels
 from mia_jax.data import _table_checks as checks
 
-_TASKS = ("auto", "binary", "multiclass")
+_TASKS = ("auto", "binary", "multiclass", "multilabel")
 
 
 def load(
@@ -42,6 +44,8 @@ def load(
     ignore: tuple[str, ...] = (),
     unit: str = "",
     task: str = "auto",
+    uncertain: str = "refuse",
+    blank: str = "as uncertain",
     title: str = "",
 ) -> contracts.Dataset:
     """Loads a table after checking every line of the contract above.
@@ -50,7 +54,7 @@ def load(
       path: the file.
       record: column with the record's id.
       patient: column with the patient's id; empty = every record is a patient.
-      label: column with the class.
+      label: column with the class, or several of them separated by commas.
       split: column with train or test; empty = a split is drawn over the patients.
       split_seed: seed of the drawn split.
       test_share: share of the patients (households) held out by the drawn split.
@@ -58,19 +62,27 @@ def load(
       groups: columns whose risk is compared.
       ignore: columns to leave out.
       unit: column with the household's id; empty = split and masks go by patient.
-      task: auto, binary or multiclass; auto = binary if there are two classes.
+      task: auto, binary, multiclass or multilabel; auto = multilabel if several label
+        columns are named, binary if there are two classes.
+      uncertain: what -1 means in a multilabel column: refuse, negative or positive.
+      blank: what an empty cell means there: "as uncertain", refuse, negative or
+        positive. Blank negative and uncertain positive is the recipe of the published
+        study for CheXpert.
       title: what the report calls the data; empty = the file's name.
 
     Returns:
-      Patients in order of their first row; classes in order of their numbers or text.
+      Patients in order of their first row; classes in order of their numbers or text,
+      labels in order of `label`.
 
     Raises:
       InputError: naming file, column, rows (the first data row is 1) and remedy.
     """
     validate.one_of("data.task", task, _TASKS)
+    label_columns = [column.strip() for column in label.split(",")]
+    _table_labels.check_options(label_columns, task, uncertain, blank)
     roles = {"record": record, "patient": patient, "unit": unit, "split": split}
-    _check_roles({**roles, "label": label}, features, groups, ignore)
-    text = [column for column in (*roles.values(), label, *groups) if column]
+    _check_roles(roles, label_columns, features, groups, ignore)
+    text = [column for column in (*roles.values(), *label_columns, *groups) if column]
     source = _table_file.read(path, text, features, ignore)
     file, table = source.name, source.table
     owner, patient_ids = _patients(source, record, patient or record, unit, groups)
@@ -83,16 +95,21 @@ def load(
     )
     _check_pool(source, unit_of_patient, is_test, unit)
     is_pool = ~is_test[owner]
-    labels, names = _table_labels.classes(table[label], file, label, task)
-    _table_labels.enough(labels, names, file, label, owner, is_pool)
+    if len(label_columns) > 1:
+        labels = _table_labels.findings(table[label_columns], file, uncertain, blank)
+        _table_labels.enough_findings(labels, label_columns, file, owner, is_pool)
+        names, task = tuple(label_columns), "multilabel"
+    else:
+        labels, names = _table_labels.classes(table[label], file, label, task)
+        _table_labels.enough(labels, names, file, label, owner, is_pool)
+        task = "binary" if len(names) == 2 and task != "multiclass" else "multiclass"
     inputs = checks.numbers(table, source.features, file, is_pool)
-    is_binary = len(names) == 2 and task != "multiclass"
     dataset = contracts.Dataset(
         name="table",
         title=title or file.partition(".")[0],
         inputs=_build.standardise(inputs, is_pool),
         labels=labels,
-        task="binary" if is_binary else "multiclass",
+        task=task,
         class_names=names,
         record_ids=np.asarray(table[record], str),
         patient_ids=patient_ids,
@@ -107,19 +124,21 @@ def load(
 
 def _check_roles(
     roles: dict[str, str],
+    label_columns: list[str],
     features: tuple[str, ...],
     groups: tuple[str, ...],
     ignore: tuple[str, ...],
 ) -> None:
     """Raises if a needed role is empty or a column has two roles."""
-    for role in ("record", "label"):
+    for role, columns in (("record", [roles["record"]]), ("label", label_columns)):
         validate.require(
-            roles[role] != "",
-            f"data.{role} is empty",
+            "" not in columns,
+            f"data.{role} is empty" if len(columns) == 1 else f"data.{role}={columns}",
             f"a table needs a column with each record's {role}",
             f"set --config.data.{role}=COLUMN",
         )
     used = [(f"data.{role}", column) for role, column in roles.items() if column]
+    used += [("data.label", column) for column in label_columns]
     lists = {"features": features, "groups": groups, "ignore": ignore}
     for name, columns in lists.items():
         validate.require(

@@ -13,6 +13,8 @@ from mia_jax.report import (
     figures_groups,
     figures_models,
     figures_patients,
+    figures_precision,
+    figures_survival,
     style,
     svg,
 )
@@ -35,20 +37,26 @@ class _Kind(NamedTuple):
 _KINDS = {
     "overview": _Kind(figures_patients.overview, style.WIDE, style.PAPER),
     "roc": _Kind(figures_models.roc, style.HALF, style.PAPER_HALF),
-    "survival": _Kind(figures_patients.survival, style.WIDE, style.PAPER),
+    "survival": _Kind(figures_survival.survival, style.WIDE, style.PAPER),
     "records": _Kind(figures_patients.num_records, style.WIDE, style.PAPER),
     "groups": _Kind(figures_groups.forest, style.WIDE, style.PAPER),
     "usefulness": _Kind(figures_models.usefulness, style.WIDE, style.PAPER),
+    "precision": _Kind(figures_precision.precision, style.WIDE, style.PAPER),
 }
 NAMES = tuple(_KINDS)
 FILES = tuple(f"fig_{n}.{end}" for n in NAMES for end in (*_METADATA, "csv"))
 
 
 class Pair(NamedTuple):
-    """A figure of the page as two `<svg>` elements."""
+    """A figure of the page as two `<svg>` elements, and where their first axes lie.
+
+    A frame is "left top right bottom" in the units of the view box.
+    """
 
     wide: str
     narrow: str
+    wide_frame: str
+    narrow_frame: str
 
 
 def for_page(data: contents.ReportData) -> dict[str, Pair | None]:
@@ -57,14 +65,22 @@ def for_page(data: contents.ReportData) -> dict[str, Pair | None]:
 
 
 def _pair(data: contents.ReportData, name: str, kind: _Kind) -> Pair | None:
-    drawn = []
+    drawn, frames = [], []
     for layout in (kind.wide, style.NARROW):
         with matplotlib.rc_context(style.rc(layout)):
             figure = kind.draw(data, layout)
             if figure is None:
                 return None
             drawn.append(svg.inline(figure, f"{name}-{layout.name}"))
-    return Pair(*drawn)
+            frames.append(_frame(figure))
+    return Pair(*drawn, *frames)
+
+
+def _frame(figure: matplotlib.figure.Figure) -> str:
+    box = figure.axes[0].get_position()
+    width, height = figure.get_size_inches() * 72
+    ends = box.x0 * width, (1 - box.y1) * height, box.x1 * width, (1 - box.y0) * height
+    return " ".join(f"{end:.2f}" for end in ends)
 
 
 def for_print(data: contents.ReportData) -> dict[str, bytes]:
@@ -94,8 +110,8 @@ def table_of(data: contents.ReportData, name: str) -> pd.DataFrame:
         return curves["survival"].merge(known, on="auc", how="outer")
     if name == "usefulness":
         return usefulness_table(data)
-    named = {"overview": "histogram", "roc": "roc", "records": "by_num_records"}
-    return data.groups if name == "groups" else curves[named[name]]
+    named = {"overview": "histogram", "records": "by_num_records"}
+    return data.groups if name == "groups" else curves[named.get(name, name)]
 
 
 def usefulness_table(data: contents.ReportData) -> pd.DataFrame:

@@ -1,87 +1,71 @@
-"""Figure of groups: a forest of what stands out, with the numbers beside it."""
-
-from typing import NamedTuple
+"""Figure of groups: a forest of what stands out, raw and adjusted side by side."""
 
 import matplotlib.figure
 import matplotlib.ticker
 import numpy as np
 import pandas as pd
 
-from mia_jax.report import contents, style, words
+from mia_jax.report import contents, group_panels, group_words, style, words
 
-_MIN_PROVEN = 30  # below this many proven patients, relative risks find nobody
-_MAX_SHARE_PROVEN = 0.1  # above, most leaks are proven and the ratio saturates
 _ALPHA = 0.05
 MAX_ROWS = 36  # more would not fit a page; the table has all
 
 
-class _Column(NamedTuple):
-    """One panel of the forest.
-
-    Attributes:
-      title: above it.
-      value, low, high: columns of the table.
-      p_holm: column of adjusted p-values; "" = no test.
-      scale: what values are multiplied with.
-      neutral: where a line is drawn.
-    """
-
-    title: str
-    value: str
-    low: str
-    high: str
-    p_holm: str
-    scale: float
-    neutral: float | None
-
-
-_RISK = _Column(
-    "Relative risk of being proven",
-    *("relative_risk", "relative_risk_low", "relative_risk_high", "p_holm"),
-    *(1.0, 1.0),
-)
-_SHARE = _Column(
-    "Above 70 in 100",
-    *("exposed_share", "exposed_low", "exposed_high", ""),
-    *(100.0, None),
-)
-_MEAN = _Column(
-    "Right, v all others",
-    *("mean_auc_difference", "mean_auc_difference_low", "mean_auc_difference_high"),
-    *("mean_auc_p_holm", 100.0, 0.0),
-)
-
-
-def uses_relative_risk(data: contents.ReportData) -> bool:
-    """Whether being proven is the endpoint: enough are, and fewer than a tenth."""
-    return _MIN_PROVEN <= data.num_proven < _MAX_SHARE_PROVEN * data.num_patients
+def endpoint(data: contents.ReportData) -> group_words.Endpoint:
+    return group_words.endpoint(data.summary.get("groups_endpoint"))
 
 
 def shown_rows(groups: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the figure: all, or the largest groups of too many."""
-    largest = groups["num_patients"].sort_values(ascending=False, kind="stable")
+    """The rows of the figure: no intersections, and the largest of too many groups."""
+    if "is_intersection" in groups:
+        groups = groups[~groups["is_intersection"].astype(bool)]
+    sizes = _numbers(groups, "num_patients").fillna(0)
+    largest = sizes.sort_values(ascending=False, kind="stable")
     kept = groups.index.isin(largest.index[:MAX_ROWS])
     return groups[kept].reset_index(drop=True)
+
+
+def _numbers(table: pd.DataFrame, name: str) -> pd.Series:
+    """A column as floats; NaN where it is absent or hidden."""
+    if name not in table or not name:
+        return pd.Series(np.nan, table.index)
+    return pd.to_numeric(table[name], errors="coerce").astype(float)
+
+
+def panels(data: contents.ReportData) -> tuple[str, ...]:
+    """Titles of the panels that there are numbers for."""
+    return tuple(column.title for column in _columns(data))
+
+
+def _columns(data: contents.ReportData) -> tuple[group_panels.Column, ...]:
+    known = group_panels.PANELS[endpoint(data).name]
+    table = data.groups
+    return tuple(c for c in known if np.isfinite(_numbers(table, c.value)).any())
 
 
 def forest(
     data: contents.ReportData, layout: style.Layout
 ) -> matplotlib.figure.Figure | None:
     """Every group against all other patients."""
-    if data.groups.empty:
+    if data.groups.empty or not _columns(data):
         return None
     table = shown_rows(data.groups)
     places, headings = _places(table)
     bottom, top = 3.4, 3.0
     lines = -min(places) + 1
     fig = style.figure(layout, 1.55 * lines + bottom + top)
-    for ax, column in _panels(fig, layout, data, bottom, top):
+    # Narrow: what is adjusted stays beside what is not.
+    columns = _columns(data)[-2 if layout.is_narrow else 0 :]
+    listed = () if layout.is_narrow else _texts(table, columns[0])
+    left = 10.4 if layout.is_narrow else 14.5 + sum(width for *_, width in listed)
+    axes = _axes(fig, layout, left, bottom, top, len(columns))
+    for ax, column in zip(axes, columns, strict=True):
         ax.set_ylim(min(places) - 0.7, 0.6)
         _marks(ax, layout, table, places, column)
-    first = fig.axes[0]
-    _labels(first, layout, table, places, headings)
-    if not layout.is_narrow:
-        _numbers(first, layout, table, places, uses_relative_risk(data))
+        alike = [c for c in columns if c.unit == column.unit]
+        _axis(ax, layout, column, _all_numbers(table, alike))
+    _labels(axes[0], layout, table, places, headings)
+    _columns_of_text(axes[0], layout, listed, places)
     return fig
 
 
@@ -97,29 +81,32 @@ def _places(table: pd.DataFrame) -> tuple[list[int], dict[str, int]]:
     return places, headings
 
 
-def _panels(fig, layout, data, bottom, top):
-    """The axes, left to right, with their columns."""
+def _axes(fig, layout, left: float, bottom: float, top: float, number: int) -> list:
+    """Equal axes from left to right; distances in ems."""
     width = layout.width / layout.em
-    left = 10.4 if layout.is_narrow else 30.0
-    if uses_relative_risk(data):
-        right = 1.2 if layout.is_narrow else 10.5
-        return [(style.panel(fig, layout, left, right, bottom, top), _RISK)]
     gap, right = 1.2 if layout.is_narrow else 2.0, 0.9
-    size = (width - left - right - gap) / 2
-    boxes = (left, right + size + gap), (left + size + gap, right)
+    size = (width - left - right - gap * (number - 1)) / number
+    starts = [left + (size + gap) * place for place in range(number)]
     return [
-        (style.panel(fig, layout, *box, bottom, top), column)
-        for box, column in zip(boxes, (_SHARE, _MEAN), strict=True)
+        style.panel(fig, layout, start, width - start - size, bottom, top)
+        for start in starts
     ]
 
 
-def _marks(ax, layout, table: pd.DataFrame, places: list[int], column: _Column):
+def _all_numbers(table: pd.DataFrame, columns: list[group_panels.Column]) -> np.ndarray:
+    names = [(c, name) for c in columns for name in (c.value, c.low, c.high)]
+    return np.concatenate([c.scale * _numbers(table, name) for c, name in names])
+
+
+def _marks(
+    ax, layout, table: pd.DataFrame, places: list[int], column: group_panels.Column
+):
     values, low, high = (
-        column.scale * table[k].to_numpy(float)
-        for k in (column.value, column.low, column.high)
+        column.scale * _numbers(table, name)
+        for name in (column.value, column.low, column.high)
     )
+    p_holm = _numbers(table, column.p_holm)
     is_tested = bool(column.p_holm)
-    p_holm = table[column.p_holm] if is_tested else pd.Series(np.nan, table.index)
     for place, value, a, b, p in zip(places, values, low, high, p_holm, strict=True):
         if not np.isfinite(value):
             continue
@@ -137,37 +124,39 @@ def _marks(ax, layout, table: pd.DataFrame, places: list[int], column: _Column):
             markerfacecolor=colour if p < _ALPHA or not is_tested else "white",
             zorder=4,
         )
-    _axis(ax, layout, column, np.concatenate([values, low, high]))
 
 
-def _axis(ax, layout, column: _Column, numbers: np.ndarray) -> None:
+def _axis(ax, layout, column: group_panels.Column, numbers: np.ndarray) -> None:
     known = numbers[np.isfinite(numbers)]
-    if column is _RISK:
+    if column.is_ratio:
         limits = np.clip([known.min(initial=0.5), known.max(initial=2.0)], 1 / 16, 16)
+        start, end = limits[0] / 1.15, limits[1] * 1.15
         ax.set_xscale("log")
-        ax.set_xlim(limits[0] / 1.15, limits[1] * 1.15)
-        ticks = [2.0**k for k in range(-4, 5) if limits[0] / 1.15 <= 2.0**k]
-        ticks = [tick for tick in ticks if tick <= limits[1] * 1.15]
-        ax.set_xticks(ticks, labels=[f"{tick:g}x" for tick in ticks])
+        ax.set_xlim(start, end)
+        ticks = _powers(start, end, 3 if layout.is_narrow else 5)
+        names = [f"{2**k}" if k >= 0 else f"1/{2**-k}" for k in ticks]
+        ax.set_xticks([2.0**k for k in ticks], labels=names)
         ax.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     else:
         ax.set_xlim(_limits(known, column))
-        ax.xaxis.set_major_locator(
-            matplotlib.ticker.MaxNLocator(3 if layout.is_narrow else 5)
-        )
+        ax.xaxis.set_major_locator(matplotlib.ticker.MaxNLocator(3))
     if column.neutral is not None:
         ax.axvline(column.neutral, color=style.INK, linewidth=0.9, zorder=2)
-    short = {_RISK: "Proven v all others", _SHARE: "Above 70", _MEAN: "Right v others"}
-    title = short[column] if layout.is_narrow else column.title
-    unit = {_RISK: "times", _SHARE: "% of patients", _MEAN: "points (in 100)"}[column]
-    style.heading(ax, layout, title)
-    ax.set_xlabel(unit)
+    style.heading(ax, layout, column.short if layout.is_narrow else column.title)
+    ax.set_xlabel(column.unit)
     ax.spines["left"].set_visible(False)
     ax.set_yticks([])
     style.grid(ax, "x")
 
 
-def _limits(known: np.ndarray, column: _Column) -> tuple[float, float]:
+def _powers(start: float, end: float, most: int) -> list[int]:
+    """Powers of two inside the axis, 1 among them, at most so many."""
+    inside = [k for k in range(-4, 5) if start <= 2.0**k <= end]
+    step = next(s for s in (1, 2, 4) if len([k for k in inside if k % s == 0]) <= most)
+    return [k for k in inside if k % step == 0]
+
+
+def _limits(known: np.ndarray, column: group_panels.Column) -> tuple[float, float]:
     """Around all intervals, the neutral line and, for shares, zero."""
     anchor = 0.0 if column.neutral is None else column.neutral
     low, high = min(known.min(initial=anchor), anchor), known.max(initial=anchor)
@@ -185,48 +174,59 @@ def _labels(ax, layout, table, places, headings) -> None:
         _text(ax, _short(str(value), longest - 2), place, left + layout.font)
 
 
-def _numbers(ax, layout, table, places, is_risk: bool) -> None:
-    """Columns of numbers between names and marks."""
-    em = layout.font
-    columns = {"Patients": table["num_patients"].map(words.count)}
-    if is_risk:
-        columns["Proven"] = table["num_proven"].map(words.count)
-        columns["Expected"] = table["expected_proven"].map(lambda v: f"{v:.1f}")
-    else:
-        columns["Above 70"] = table["exposed_share"].map(
-            lambda v: words.DASH if words.is_missing(v) else f"{100 * v:.1f} %"
-        )
-        columns["Proven"] = table["share_proven"].map(_whole)
-    for number, (title, texts) in enumerate(columns.items()):
-        at = (-12.0 + 5.5 * number) * em
+def _texts(
+    table: pd.DataFrame, first: group_panels.Column
+) -> list[tuple[str, list[str], float]]:
+    """Columns of numbers between names and marks: title, texts, width in ems."""
+    count = lambda name: [_short_count(value) for value in table[name]]
+    listed = [("Patients", count("num_patients"), 4.5)]
+    if first is group_panels.SHARE:
+        shares = _formatted(100 * _numbers(table, "exposed_share"), "{:.1f} %")
+        proven = _formatted(100 * _numbers(table, "share_proven"), "{:.0f} %")
+        return [*listed, ("Above 70", shares, 5.8), ("Proven", proven, 5.2)]
+    listed.append(("Proven", count("num_proven"), 5.2))
+    if first is group_panels.RISK:
+        expected = _formatted(_numbers(table, "expected_proven"), "{:.1f}")
+        listed.append(("Expected", expected, 5.6))
+        ratios = [_ratio(row) for row in table.to_dict("records")]
+        listed.append(("Ratio (95 %)", ratios, 10.2))
+    return listed
+
+
+def _columns_of_text(ax, layout, listed, places) -> None:
+    at = -1.2 * layout.font
+    for title, texts, width in reversed(listed):
         ax.annotate(
             title,
             xy=(0, 1),
             xycoords="axes fraction",
-            xytext=(at, 0.45 * em),
+            xytext=(at, 0.45 * layout.font),
             textcoords="offset points",
             ha="right",
             color=style.MUTED,
         )
         for text, place in zip(texts, places, strict=True):
             _text(ax, text, place, at, align="right")
-    if is_risk:
-        right = ax.get_position().width * layout.width * 72 + 0.8 * em
-        for row, place in zip(table.itertuples(), places, strict=True):
-            _text(ax, _risk_text(row), place, right)
+        at -= width * layout.font
 
 
-def _whole(share: float) -> str:
-    return words.DASH if words.is_missing(share) else f"{100 * share:.0f} %"
+def _short_count(value: float | str | None) -> str:
+    """A count; "not shown" would not fit."""
+    is_hidden = words.is_missing(value) and not words.is_few(value)
+    return words.DASH if is_hidden else words.count(value)
 
 
-def _risk_text(row) -> str:
-    if words.is_missing(row.relative_risk):
+def _formatted(values: pd.Series, form: str) -> list[str]:
+    return [words.DASH if words.is_missing(v) else form.format(v) for v in values]
+
+
+def _ratio(row: dict) -> str:
+    values = [row[f"relative_risk{end}"] for end in ("", "_low", "_high")]
+    if words.is_missing(values[0]):
         return words.DASH
-    band = row.relative_risk_low, row.relative_risk_high
-    if any(map(words.is_missing, band)):
-        return f"{row.relative_risk:.1f}x"
-    return f"{row.relative_risk:.1f}x ({band[0]:.1f} to {band[1]:.1f})"
+    if any(map(words.is_missing, values)):
+        return f"{values[0]:.1f}x"
+    return f"{values[0]:.1f}x ({values[1]:.1f} to {values[2]:.1f})"
 
 
 def _text(ax, text, place, at, weight="normal", align="left") -> None:

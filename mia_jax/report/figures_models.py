@@ -9,6 +9,7 @@ from mia_jax.report import contents, style, words
 _FPR_LEFT = 1e-3
 _TPR_LOWEST = 1e-4
 _FEWEST_FALSE_ALARMS = 10
+_DASHES = ((5, 2), (1, 1.5), (5, 2, 1, 2), (2, 2), (8, 3), (3, 1, 1, 1, 1, 1))
 SETS = {
     "members": "Trained on",
     "left_out": "Left out",
@@ -33,8 +34,10 @@ def roc(
     table = table[(table["fpr"] > 0) & table["tpr_median"].notna()]
     if table.empty:
         return None
-    fig = style.figure(layout, 32)
-    top = 5.6 if layout.name != "wide" else 4.2
+    num_others = len(other_attacks(data))
+    rows = num_others if layout.is_narrow else -(-num_others // 2)
+    fig = style.figure(layout, 32 + 1.5 * rows)
+    top = (5.6 if layout.name != "wide" else 4.2) + 1.5 * rows
     ax = style.panel(fig, layout, 5.2, 1.8, 3.6, top)
     edge = unknown_below(data)
     fpr = table["fpr"].to_numpy()
@@ -51,6 +54,7 @@ def roc(
     # No hit at all lies below a log axis: leave it out.
     ax.plot(fpr, np.where(median > 0, median, np.nan), color=style.MEASURED)
     ax.plot([_FPR_LEFT, 1], [_FPR_LEFT, 1], color=style.INK, linewidth=0.9)
+    others = _others(ax, layout, data)
     seen = median[median > 0]
     lowest = min(seen.min(initial=_FPR_LEFT), _FPR_LEFT)
     _percent_axes(ax, max(lowest, _TPR_LOWEST))
@@ -60,11 +64,36 @@ def roc(
             style.MEASURED,
         ),
         style.patch("80 % of models", style.MEASURED, 0.25),
+        *others,
         style.line("coin flip", style.INK),
         style.patch("too few records to say", style.NULL),
     ]
-    style.legend(ax, layout, handles if edge > _FPR_LEFT else handles[:3], 2)
+    style.legend(ax, layout, handles if edge > _FPR_LEFT else handles[:-1], 2)
     return fig
+
+
+def other_attacks(data: contents.ReportData) -> list[tuple[str, np.ndarray]]:
+    """Label and [points, 2] rates of the attacks beside the first, where drawn."""
+    table = data.curves.get("roc_by_attack")
+    names = [a.get("label") for a in data.summary.get("attacks") or ()][1:]
+    if table is None:
+        return []
+    edge = min(unknown_below(data), 0.5)
+    table = table[(table["fpr"] >= edge) & (table["tpr_median"] > 0)]
+    curves = [table.loc[table["attack"] == n, ["fpr", "tpr_median"]] for n in names]
+    found = [(n, c.to_numpy(float)) for n, c in zip(names, curves, strict=True)]
+    return [pair for pair in found if len(pair[1])][: len(_DASHES)]
+
+
+def _others(ax, layout: style.Layout, data: contents.ReportData) -> list:
+    """The medians of the other attacks, told apart by dashes; their legend."""
+    handles = []
+    for (label, rates), dash in zip(other_attacks(data), _DASHES, strict=False):
+        shape = {"linestyle": (0, dash), "linewidth": 0.7 * layout.line}
+        ax.plot(*rates.T, color=style.MUTED, **shape)
+        handles.append(style.line(label, style.MUTED))
+        handles[-1].set(**shape)
+    return handles
 
 
 def _percent_axes(ax, lowest: float) -> None:

@@ -1,14 +1,14 @@
-"""Figures of single patients' risk: first screen, survival, number of records."""
+"""Figures of single patients' risk: first screen and number of records."""
 
 import matplotlib.axes
 import matplotlib.figure
-import matplotlib.ticker
 import numpy as np
 import pandas as pd
 
 from mia_jax.report import contents, style, words
 
 LEFT, _RIGHT = 36, 100  # times in 100
+_SIDES, _COUNTS = ("left", "right"), ("count", "count_proven", "null_count")
 _HIGHEST_STACK = 25  # dots; higher ones would be too small to see
 
 
@@ -23,12 +23,25 @@ def left_out(data: contents.ReportData) -> tuple[int, int]:
     return round(tail["count"].sum()), round(tail["null_count"].sum())
 
 
+def proven_bars(data: contents.ReportData) -> pd.DataFrame:
+    """left, right, count_proven: of bins of their own in a public report."""
+    return data.curves.get("proven", data.curves["histogram"])
+
+
 def _shown(table: pd.DataFrame) -> pd.DataFrame:
-    """The bars right of the axis; proven patients further left, in its first bar."""
-    left = np.round(100 * table["left"].to_numpy(), 6)
-    kept = table[left >= LEFT].astype(float).reset_index(drop=True)
-    kept.loc[0, "count_proven"] += table.loc[left < LEFT, "count_proven"].sum()
-    return kept.assign(left=left[left >= LEFT])
+    """The bars right of the axis; proven patients further left, in its first bar.
+
+    Heights are patients per 1 in 100, so that wider bars have the right area.
+    """
+    edges = {name: np.round(100 * table[name].to_numpy(), 6) for name in _SIDES}
+    width = edges["right"] - edges["left"]
+    kept = edges["right"] > LEFT
+    counts = table[[name for name in _COUNTS if name in table]].astype(float)
+    bars = counts.div(width, axis=0)[kept].reset_index(drop=True)
+    if "count_proven" in table:
+        bars.loc[0, "count_proven"] += table.loc[~kept, "count_proven"].sum()
+    left = np.maximum(edges["left"][kept], LEFT)
+    return bars.assign(left=left, width=edges["right"][kept] - left)
 
 
 def overview(
@@ -38,7 +51,8 @@ def overview(
     bars = _shown(data.curves["histogram"])
     fig = style.figure(layout, 30 if layout.is_narrow else 22.5)
     height = fig.get_size_inches()[1] / layout.em
-    has_proven = data.num_proven > 0
+    proven = proven_bars(data)
+    has_proven = proven["count_proven"].sum() > 0
     left, bottom, top = 4.6, 3.4, 3.2 if layout.is_narrow else 1.8
     middle = bottom + (height - bottom) * 0.47
     above = style.panel(fig, layout, left, 1.6, middle if has_proven else bottom, top)
@@ -46,7 +60,7 @@ def overview(
     lowest = above
     if has_proven:
         lowest = style.panel(fig, layout, left, 1.6, bottom, height - middle + 2.6)
-        _proven_patients(lowest, layout, data, bars)
+        _proven_patients(lowest, layout, data, _shown(proven))
         above.tick_params(labelbottom=False)
     lowest.set_xlabel(layout.times_label)
     return fig
@@ -66,12 +80,14 @@ def _count_axis(ax: matplotlib.axes.Axes, most: float) -> None:
 
 
 def _all_patients(ax, layout, data, bars) -> None:
-    ax.bar(bars["left"] + 0.5, bars["count"], width=0.92, color=style.BARS, linewidth=0)
-    null = bars["null_count"].to_numpy()
+    middle = bars["left"] + bars["width"] / 2
+    ax.bar(middle, bars["count"], 0.92 * bars["width"], color=style.BARS, linewidth=0)
+    chance = _shown(data.curves["chance"]) if "chance" in data.curves else bars
+    null = chance["null_count"].to_numpy()
     # Beyond the last patient of the permutations the line would only cover the axis.
     shown = max(int(np.flatnonzero(null).max(initial=0)) + 2, 2)
     ax.plot(
-        bars["left"][:shown] + 0.5,
+        (chance["left"] + chance["width"] / 2)[:shown],
         null[:shown],
         color=style.INK,
         linestyle=(0, (4, 2)),
@@ -96,8 +112,9 @@ def _proven_patients(ax, layout, data, bars) -> None:
     stacks = None if data.proven_auc is None else _stacks(data.proven_auc, start)
     if stacks is None or stacks.max() > _HIGHEST_STACK:
         kind = "" if layout.is_narrow else " better recognised than by chance"
-        left, counts = bars["left"] + 0.5, bars["count_proven"]
-        ax.bar(left, counts, width=0.92, color=style.AT_RISK, linewidth=0)
+        middle, counts = bars["left"] + bars["width"] / 2, bars["count_proven"]
+        width = 0.92 * bars["width"]
+        ax.bar(middle, counts, width, color=style.AT_RISK, linewidth=0)
         most = counts.max()
     else:
         kind = ": one dot each" if layout.is_narrow else ": one dot, one patient"
@@ -135,77 +152,16 @@ def _stacked_dots(ax, layout, stacks: np.ndarray, start: int) -> None:
     )
 
 
-def survival(
-    data: contents.ReportData, layout: style.Layout
-) -> matplotlib.figure.Figure:
-    """Share of patients recognised more often than a level, on a log axis."""
-    fig = style.figure(layout, 36 if layout.is_narrow else 33)
-    top = 5.6 if layout.is_narrow else 2.4
-    left, right = (6.2, 4.2) if layout.is_narrow else (8.4, 6.4)
-    ax = style.panel(fig, layout, left, right, 3.6, top)
-    floor = 0.6 / data.num_patients
-    curve = data.curves["survival"]
-    level = 100 * curve["auc"].to_numpy()
-    low, high = (np.maximum(curve[k], floor) for k in ("null_low", "null_high"))
-    ax.fill_between(level, low, high, color=style.NULL, linewidth=0, zorder=1)
-    _drop(ax, level, curve["share"].to_numpy(), floor, color=style.MEASURED, zorder=4)
-    _denoised(ax, data.curves["denoised"], floor)
-    _share_axes(ax, data.num_patients, floor, layout)
-    ax.set_xlim(LEFT, _RIGHT)
-    ax.set_xticks(range(40, 101, 10))
-    style.coin_flip(ax)
-    ax.set_xlabel(layout.times_label)
-    handles = [
-        style.line("measured", style.MEASURED),
-        style.patch("99 % range if nothing leaked", style.NULL),
-        style.line("noise removed", style.DENOISED, dashed=True),
-    ]
-    style.legend(ax, layout, handles, 3)
-    return fig
-
-
-def _drop(ax, x: np.ndarray, share: np.ndarray, floor: float, **kwargs) -> None:
-    """A curve that falls to the axis where the last patient ends."""
-    ax.plot(x, np.where(share > 0, share, floor / 10), **kwargs)
-
-
-def _denoised(ax, table: pd.DataFrame, floor: float) -> None:
-    known = table[table["share"].notna()]
-    x = 100 * known["auc"].to_numpy()
-    low, high = (np.clip(known[k].to_numpy(float), floor, 1) for k in ("low", "high"))
-    ax.fill_between(x, low, high, color=style.DENOISED, alpha=0.12, linewidth=0)
-    ax.plot(x, known["share"], color=style.DENOISED, linestyle=(0, (4, 2)), zorder=5)
-
-
-def _share_axes(ax, num_patients: int, floor: float, layout: style.Layout) -> None:
-    """Left: "all, 1 in 10, ..."; right: numbers of patients."""
-    ax.set_yscale("log")
-    ax.set_ylim(floor, 1.15)
-    powers = 10.0 ** np.arange(0, np.floor(np.log10(num_patients)) + 1)
-    names = ["all", *[f"1 in {words.count(power)}" for power in powers[1:]]]
-    ax.set_yticks(1 / powers, labels=names)
-    ax.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    style.grid(ax, "y")
-    right = ax.twinx()
-    right.set_yscale("log")
-    right.set_ylim(floor * num_patients, 1.15 * num_patients)
-    right.set_yticks(powers, labels=[words.count(power) for power in powers])
-    right.yaxis.set_minor_locator(matplotlib.ticker.NullLocator())
-    right.spines[["top", "left"]].set_visible(False)
-    right.tick_params(length=3)
-    if not layout.is_narrow:
-        ax.set_ylabel("Share of patients above that level")
-        right.set_ylabel("Number of patients")
-
-
 def num_records(
     data: contents.ReportData, layout: style.Layout
-) -> matplotlib.figure.Figure:
+) -> matplotlib.figure.Figure | None:
     """Risk by number of records: median, quartiles, 1 to 99 %, proven patients."""
+    table = data.curves["by_num_records"].reset_index(drop=True)
+    if table.empty:
+        return None
     fig = style.figure(layout, 32 if layout.is_narrow else 26.5)
     top = 5.8 if layout.is_narrow else 2.4
     ax = style.panel(fig, layout, 4.4, 1.0, 4.8, top)
-    table = data.curves["by_num_records"].reset_index(drop=True)
     for place, row in table.iterrows():
         _record_column(ax, layout, place, row, data.record_dots)
     ax.axhline(style.COIN_FLIP, color=style.INK, linewidth=0.9, zorder=2)
@@ -225,18 +181,20 @@ def num_records(
     handles = [
         style.patch("middle half of patients", style.MEASURED),
         style.line("1st to 99th percentile", style.MEASURED),
-        style.line("proven patients", style.AT_RISK),
         style.patch("98 % range if nothing leaked", style.NULL),
     ]
-    handles[2].set(linestyle="none", marker="o", markersize=0.5 * layout.font)
+    if len(data.record_dots):
+        handles.insert(2, style.line("proven patients", style.AT_RISK))
+        handles[2].set(linestyle="none", marker="o", markersize=0.5 * layout.font)
     style.legend(ax, layout, handles, 4)
     return fig
 
 
 def _record_limits(table: pd.DataFrame, dots: pd.DataFrame) -> tuple[float, float]:
     """Everything drawn, and at least 40 to 70 times in 100."""
-    lowest = 100 * min(table["q01"].min(), table["null_q01"].min())
-    highest = 100 * max(table["q99"].max(), table["null_q99"].max())
+    # Some are NaN in a public report: the widest that there is.
+    lowest = 100 * np.nanmin(table[["q01", "q25", "q50", "null_q01"]].astype(float))
+    highest = 100 * np.nanmax(table[["q99", "q75", "q50", "null_q99"]].astype(float))
     highest = max(highest, 100 * dots["auc"].max() if len(dots) else 0)
     return max(min(lowest - 2, 40), 0), min(max(highest + 3, 70), 101)
 

@@ -1,5 +1,6 @@
 """Section titles, alternative texts and sentences, generated from numbers."""
 
+import datetime
 import re
 from typing import NamedTuple
 
@@ -10,15 +11,30 @@ from mia_jax.report import (
     contents,
     figures_groups,
     figures_models,
-    figures_patients,
     words,
 )
 
 _SENTENCE = re.compile(r"(?<=\.) (?=[A-Z])")
 _SUBJECT = re.compile(
-    r"(?:about )?[\d,]+ of (?:[\d,]+ patients|[\d,]+)|(?:Most|All [\d,]+) patients"
+    r"(?:about |fewer than )?[\d,]+ of (?:[\d,]+ patients|[\d,]+)"
+    r"|(?:Most|All [\d,]+) patients"
 )
 _MIN_COLUMN = 30  # patients; medians of fewer are noise
+
+
+_MONTHS = (  # not by strftime: names would follow the locale
+    *("January", "February", "March", "April", "May", "June", "July", "August"),
+    *("September", "October", "November", "December"),
+)
+
+
+def date(text: str | None) -> str:
+    """ "2026-11-25" -> "25 November 2026"; anything else as it is."""
+    try:
+        day = datetime.date.fromisoformat(text or "")
+    except ValueError:
+        return text or "no date"
+    return f"{day.day} {_MONTHS[day.month - 1]} {day.year}"
 
 
 class Lead(NamedTuple):
@@ -51,17 +67,25 @@ def overall_title(data: contents.ReportData) -> str:
 
 def risk_title(data: contents.ReportData) -> str:
     """What is measured above 70 in 100, beside what chance gives there."""
-    curve = data.curves["survival"]
-    row = curve.iloc[int(np.argmin(np.abs(curve["auc"] - 0.7)))]
-    measured = round(row["share"] * data.num_patients)
-    high = max(round(row["null_high"] * data.num_patients), _by_chance(data))
+    share = data.share_above(0.7)
     if data.num_proven == 0:
         return "No patient is proven to lie outside what chance explains"
+    if words.is_few(share):
+        return "Fewer than 5 patients lie above 70 in 100"
+    if share is None:
+        return "Some patients are proven recognisable"
+    measured = round(share * data.num_patients)
+    high = max(round(_null_high(data, 0.7) * data.num_patients), _by_chance(data))
     if measured > high:
         be = "patient lies" if measured == 1 else "patients lie"
         gives = f"at most {high:,}" if high else "none"
         return f"{measured:,} {be} above 70 in 100, where chance alone gives {gives}"
     return "Some patients are proven recognisable, but weakly"
+
+
+def _null_high(data: contents.ReportData, level: float) -> float:
+    curve = data.curves["survival"]
+    return float(curve["null_high"].iloc[int(np.argmin(np.abs(curve["auc"] - level)))])
 
 
 def _by_chance(data: contents.ReportData) -> int:
@@ -78,7 +102,7 @@ def records_title(data: contents.ReportData) -> str:
     """Whether the typical patient's risk goes with the number of records."""
     table = data.curves["by_num_records"]
     known = table[table["num_patients"] >= _MIN_COLUMN]
-    if len(table) == 1:
+    if len(table) == 1 and table["num_patients"].iloc[0] == data.num_patients:
         return f"Every patient has {_records(table.iloc[0])}"
     if len(known) < 2:
         return "Too few patients to compare numbers of records"
@@ -145,18 +169,14 @@ def exposed_title(data: contents.ReportData) -> str:
 def alternatives(data: contents.ReportData) -> dict[str, str]:
     """Figure name -> what it shows, in one sentence for those who cannot see it."""
     summary, quantiles = data.summary, data.summary["patient_auc_quantiles"]
-    median, top = words.times(quantiles["0.5"]), words.times(quantiles["1"])
-    count = words.count(data.num_patients)
-    endpoint = (
-        "the relative risk of being proven"
-        if figures_groups.uses_relative_risk(data)
-        else "the share above 70 in 100 and the difference of the mean"
-    )
+    median, top = words.times(quantiles.get("0.5")), _highest(data)
+    count, proven = words.count(data.num_patients), words.number_of(data.num_proven)
+    endpoint = figures_groups.endpoint(data).sentence
     return {
         "overview": (
             f"Histogram of {count} patients by how often the attacker is right: median "
-            f"{median}, highest {top} times in 100, beside the shape expected if "
-            f"nothing leaked; {words.count(data.num_proven)} proven patients apart."
+            f"{median}, {top} times in 100, beside the shape expected if nothing "
+            f"leaked; {proven} proven patients apart."
         ),
         "roc": (
             "Hit rate against false-alarm rate of the attack over all records, log "
@@ -167,53 +187,49 @@ def alternatives(data: contents.ReportData) -> dict[str, str]:
             f"if nothing leaked. {risk_title(data)}."
         ),
         "records": f"Patients' risk by number of records. {records_title(data)}.",
-        "groups": f"Every group with {endpoint}. {groups_title(data)}.",
+        "groups": (
+            f"Every group with {endpoint}, raw and adjusted. {groups_title(data)}."
+        ),
         "usefulness": (
             "Accuracy and AUROC on trained-on, left-out and test patients. "
             f"{usefulness_title(data)}."
         ),
+        "precision": (
+            "Detection limit and half width of one patient's interval by number of "
+            f"models. {precision_title(data)}."
+        ),
     }
 
 
-def overview_caption(data: contents.ReportData) -> str:
-    """What the first picture shows and, if so, what it leaves out."""
-    text = (
-        "Grey: all patients, by how often the attacker is right whether a model was "
-        "trained with or without them. Dashed: what chance alone gives."
-    )
-    if data.num_proven:
-        fdr = words.percent(data.summary["fdr"])
-        text += f" Red: proven patients (false-discovery rate {fdr})."
-    low, expected = figures_patients.left_out(data)
-    if low or expected:
-        text += (
-            f" Not drawn: {low:,} below {figures_patients.LEFT} in 100 "
-            f"({expected:,} by chance), a sign of noise, not of protection."
-        )
-    return text
+def _highest(data: contents.ReportData) -> str:
+    """The highest patient, or the highest quantile that may be shown."""
+    quantiles = data.summary["patient_auc_quantiles"]
+    if "1" in quantiles:
+        return f"highest {words.times(quantiles['1'])}"
+    if data.top_quantile is None:
+        return "highest not shown"
+    q, auc = data.top_quantile
+    return f"{percentile(q)} {words.times(auc)}"
 
 
-def null_check(data: contents.ReportData) -> str:
-    """The audit's own control: the same test where nothing can leak."""
-    null = data.summary["null_check"]
-    text = (
-        f"Null check: {words.count(null['num_proven'])} of "
-        f"{words.count(null['num_patients'])} proven on permuted masks"
-    )
-    mean = null.get("mean_auc")
-    if words.is_missing(mean):
-        return f"{text}."
-    return f"{text}; mean {100 * mean:.1f} times in 100 (50 expected)."
+def percentile(q: float) -> str:
+    """.999 -> "99.9th percentile"."""
+    return f"{100 * q:g}th percentile"
 
 
-def max_record(data: contents.ReportData) -> str:
-    """The published maximum over records beside its no-leak null, named as biased."""
-    found = data.summary["max_record"]
-    if words.is_missing(found.get("mean")) or words.is_missing(found.get("null_mean")):
-        return "The maximum over records was not measured."
+def precision_title(data: contents.ReportData) -> str:
+    limit = data.summary["detection_limit"]
+    if words.is_missing(limit):
+        return "With so few models no leak is found reliably"
+    times = words.limit(limit)
     return (
-        "Published work often reports a patient's riskiest record. That maximum is "
-        f"biased upwards: here it averages {100 * found['mean']:.1f} times in 100, but "
-        f"{100 * found['null_mean']:.1f} even where nothing can leak, and patients "
-        "with more records get larger ones by chance. This report does not use it."
+        f"A patient recognised {times} times in 100 would be found, a weaker leak not"
     )
+
+
+def protection_title(data: contents.ReportData) -> str:
+    """What the guarantee of the defence left to be seen."""
+    if data.num_proven == 0:
+        return "Under the guarantee no patient is proven recognisable"
+    who = words.number_of(data.num_proven)
+    return f"Despite the guarantee {who} of {words.count(data.num_patients)} are proven"

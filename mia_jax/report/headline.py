@@ -14,6 +14,8 @@ from typing import NamedTuple
 from mia_jax.report import words
 
 _EXPOSED = "0.7"  # the AUC above which a patient counts as exposed
+# "<5", as in a report that others may read.
+_Count = float | str
 
 
 class Headline(NamedTuple):
@@ -35,11 +37,11 @@ class Headline(NamedTuple):
 class _Numbers(NamedTuple):
     """The arguments of `write`; num_exposed and its band in patients, or None."""
 
-    num_exposed: float | None
-    low: float | None
+    num_exposed: _Count | None
+    low: _Count | None
     high: float | None
     num_patients: int
-    num_proven: int
+    num_proven: int | str
     detection_limit: float | None
     num_models: int
     models_needed: int
@@ -48,15 +50,20 @@ class _Numbers(NamedTuple):
     @property
     def is_exposed(self) -> bool:
         """Whether at least one patient is estimated, and proof or band back it."""
-        if self.num_exposed is None or round(self.num_exposed) < 1:
+        if not _is_any(self.num_exposed):
             return False
-        return self.num_proven > 0 or round(self.low or 0) >= 1
+        return _is_any(self.num_proven) or _is_any(self.low)
+
+
+def _is_any(number: _Count | None) -> bool:
+    """Whether a number of patients rounds to one at least; "<5" does."""
+    return words.is_few(number) or (number is not None and round(number) >= 1)
 
 
 def write(
-    exposed: Mapping[str, Mapping[str, float | None]],
+    exposed: Mapping[str, Mapping[str, float | str | None]],
     num_patients: int,
-    num_proven: int,
+    num_proven: int | str,
     detection_limit: float | None,
     num_models: int,
     models_needed: int,
@@ -66,9 +73,10 @@ def write(
 
     Args:
       exposed: AUC threshold -> {"share", "low", "high"} of patients whose true AUC is
-        above it (denoised); values None where they could not be estimated.
+        above it (denoised); values None where they could not be estimated, "<5" where
+        they stand for one to four patients and others may read it.
       num_patients: audited patients, at least 1.
-      num_proven: patients proven better recognised than by chance.
+      num_proven: patients proven better recognised than by chance; "<5" likewise.
       detection_limit: AUC found with 80 % power; None if no AUC is.
       num_models: shadow models.
       models_needed: fewest models that can prove anything about so many patients.
@@ -79,7 +87,7 @@ def write(
     """
     band = exposed.get(_EXPOSED, {})
     scaled = [band.get(key) for key in ("share", "low", "high")]
-    scaled = [None if words.is_missing(v) else v * num_patients for v in scaled]
+    scaled = [_times(value, num_patients) for value in scaled]
     numbers = _Numbers(
         *scaled,
         num_patients,
@@ -93,11 +101,18 @@ def write(
     return Headline(case, *_WRITERS[case](numbers))
 
 
+def _times(share: float | str | None, num_patients: int) -> _Count | None:
+    if words.is_few(share):
+        return words.FEW
+    return None if words.is_missing(share) else share * num_patients
+
+
 def _case(numbers: _Numbers) -> str:
     if numbers.num_proven == 0 and numbers.num_models < numbers.models_needed:
         return "underpowered"
     if numbers.is_exposed:
-        is_most = 2 * numbers.num_exposed >= numbers.num_patients
+        is_few = words.is_few(numbers.num_exposed)
+        is_most = not is_few and 2 * numbers.num_exposed >= numbers.num_patients
         return "most" if is_most else "exposed"
     if numbers.num_proven == 0:
         return "none"
@@ -123,6 +138,11 @@ def _false_alarms(numbers: _Numbers) -> str:
     """How many of the proven may be wrong: at most q N on average."""
     if numbers.num_proven == 0:
         return ""
+    if words.is_few(numbers.num_proven):
+        share = words.percent(numbers.fdr)
+        return (
+            f" At most about {share} of those proven are expected to be false alarms."
+        )
     expected = math.ceil(numbers.fdr * numbers.num_proven - 1e-9)
     proven = words.count(numbers.num_proven)
     of = "" if numbers.num_proven == 1 else f" of the {proven}"
@@ -139,7 +159,7 @@ def _proven(numbers: _Numbers) -> str:
     if numbers.num_proven == 0:
         return "For no single patient could this be proven."
     they = "this patient" if numbers.num_proven == 1 else "they"
-    who = words.count(numbers.num_proven)
+    who = words.number_of(numbers.num_proven)
     if numbers.num_proven == numbers.num_patients:
         who = f"all {who}" if numbers.num_proven > 1 else who
     return (
@@ -151,19 +171,25 @@ def _share(numbers: _Numbers) -> str:
     """Share and band in percent: "7 %; 6 to 8"."""
     total = numbers.num_patients
     values = (numbers.num_exposed, numbers.low, numbers.high)
-    shares = [None if value is None else value / total for value in values]
+    shares = [v if v is None or words.is_few(v) else v / total for v in values]
     share, band = words.share_with_band(*shares)
     return f"{share}; {band}" if band else share
 
 
 def _write_exposed(numbers: _Numbers) -> tuple[str, str]:
-    about = words.about(numbers.num_exposed, numbers.num_patients)
     text = (
-        f"For about {about} of {_patients(numbers.num_patients)} "
-        f"({_share(numbers)}) an attacker is right more than 70 times in 100. "
-        f"{_proven(numbers)}"
+        f"For {_about_exposed(numbers)} an attacker is right more than 70 times in "
+        f"100. {_proven(numbers)}"
     )
     return text, _meaning() + _false_alarms(numbers)
+
+
+def _about_exposed(numbers: _Numbers) -> str:
+    of = _patients(numbers.num_patients)
+    if words.is_few(numbers.num_exposed):
+        return f"{words.number_of(numbers.num_exposed)} of {of}"
+    about = words.about(numbers.num_exposed, numbers.num_patients)
+    return f"about {about} of {of} ({_share(numbers)})"
 
 
 def _write_most(numbers: _Numbers) -> tuple[str, str]:
@@ -205,7 +231,7 @@ def _proven_of(numbers: _Numbers) -> str:
         who = f"all {_patients(numbers.num_patients)}"
     else:
         of = _patients(numbers.num_patients)
-        who = f"{words.count(numbers.num_proven)} of {of}"
+        who = f"{words.number_of(numbers.num_proven)} of {of}"
     they = "this patient" if numbers.num_proven == 1 else "they"
     return (
         f"For {who} it is proven that {they} can be recognised better than by chance."

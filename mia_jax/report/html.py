@@ -4,7 +4,6 @@ Everything is readable and printable without scripts; the one inside adds a read
 sorting. The content security policy forbids loading anything.
 """
 
-import datetime
 import pathlib
 import re
 from typing import Any
@@ -12,14 +11,24 @@ from typing import Any
 import jinja2
 import markupsafe
 
-from mia_jax.report import contents, figures, findings, tables, tables_patients, tiles
+from mia_jax.report import (
+    contents,
+    data_protection,
+    figures,
+    figures_survival,
+    findings,
+    origin,
+    sentences,
+    tables,
+    tables_attacks,
+    tables_groups,
+    tables_patients,
+    tiles,
+)
 from mia_jax.report import words as word_forms
 
 _TEMPLATES = pathlib.Path(__file__).parent / "templates"
 _UNIT = re.compile(r"(?<=\d) (?=%)")
-_ATTACKS = {"lira": "Likelihood-ratio attack (LiRA)"}
-_DEFENCES = {"plain": "None (no differential privacy)"}
-_ELSEWHERE = "Not known: the models were trained elsewhere"
 
 
 def render(data: contents.ReportData) -> str:
@@ -54,30 +63,53 @@ def _no_break(text: str) -> str:
 
 def _context(data: contents.ReportData) -> dict[str, Any]:
     summary = data.summary
-    pairs = figures.for_page(data)
     sections = _sections(data)
     return {
         "s": summary,
         "title": summary.get("title") or "Predictions",
-        "date": _date(summary.get("date")),
+        "date": findings.date(summary.get("date")),
         "lead": findings.lead(summary["headline"]),
         "tone": "quiet" if summary["headline_case"] in ("none", "underpowered") else "",
         "tiles": tiles.make(data),
-        "figures": pairs,
+        "figures": figures.for_page(data),
+        "floor": f"{figures_survival.lowest_share(data):.6g}",
+        "choices": _choices(data),
         "alt": findings.alternatives(data),
         "sections": sections,
         "number": {name: i for i, (name, _, _) in enumerate(sections, 1)},
         "heading": {name: title for name, _, title in sections},
         "tables": _tables(data),
-        "setup": _setup(data),
-        "overview_caption": findings.overview_caption(data),
-        "null_check": findings.null_check(data),
-        "max_record": findings.max_record(data),
-        "provenance": _provenance(summary),
-        "has_rows": data.most_exposed is not None,
+        "say": _sentences(data),
+        "setup": origin.setup(data),
+        "guarantee": origin.guarantee(summary.get("defence")),
+        "answers": data_protection.answers(data, origin.protection(summary)),
+        "provenance": origin.provenance(summary),
+        "has_rows": not data.is_public,
         "words": word_forms,
         "json": markupsafe.Markup(contents.to_json(data)),
     }
+
+
+def _sentences(data: contents.ReportData) -> dict[str, str | None]:
+    return {
+        "overview": sentences.overview_caption(data),
+        "survival": sentences.survival_caption(data),
+        "null_check": sentences.null_check(data),
+        "max_record": sentences.max_record(data),
+        "worst_record": sentences.worst_record(data),
+        "gaussian": sentences.gaussian_check(data),
+        "stability": sentences.stability(data),
+        "attacks": sentences.attacks(data),
+    }
+
+
+def _choices(data: contents.ReportData) -> dict[str, list[tuple[int, str]]]:
+    """Attribute -> place in the data and name of every group with a curve."""
+    found: dict[str, list[tuple[int, str]]] = {}
+    for place, group in enumerate(contents.group_curves(data)):
+        name = f"{group['value']} ({word_forms.count(group['num_patients'])})"
+        found.setdefault(group["attribute"], []).append((place, name))
+    return found
 
 
 def _sections(data: contents.ReportData) -> list[tuple[str, str, str]]:
@@ -90,126 +122,37 @@ def _sections(data: contents.ReportData) -> list[tuple[str, str, str]]:
         ("groups", "Groups", findings.groups_title(data)),
         ("use", "Usefulness", findings.usefulness_title(data)),
     ]
-    if data.most_exposed is not None:
+    if not data.is_public:
         sections.append(("top", "Most exposed", findings.exposed_title(data)))
-    sections.append(("method", "Method and limits", "What this report cannot say"))
-    sections.append(("words", "Glossary", "The words used here"))
-    return sections
+    if (data.summary.get("defence") or {}).get("guarantee"):
+        sections.append(("protection", "Protection", findings.protection_title(data)))
+    return [
+        *sections,
+        ("precision", "Precision", findings.precision_title(data)),
+        ("file", "For the data-protection file", "What this audit can answer"),
+        ("method", "Limits", "What this report cannot say"),
+        ("words", "Glossary", "The words used here"),
+    ]
 
 
 def _tables(data: contents.ReportData) -> dict[str, tables.Table | None]:
-    found = {
+    has_groups = not data.groups.empty
+    return {
         "overview": tables.overview(data),
         "roc": tables.roc(data),
+        "attacks": tables_attacks.attacks(data),
+        "thresholds": tables_attacks.thresholds(data),
+        "ppv": tables_attacks.ppv(data),
+        "agreement": tables_attacks.agreement(data),
         "survival": tables.survival(data),
+        "levels": tables_patients.levels(data),
+        "rates": tables_patients.rates(data),
         "records": tables.num_records(data),
         "max_record": tables.max_record(data),
-        "groups": tables.groups(data),
+        "groups": tables_groups.risk(data) if has_groups else None,
+        "groups_mean": tables_groups.mean(data) if has_groups else None,
         "usefulness": tables.usefulness(data),
-        "composition": tables_patients.composition(data),
+        "precision": tables_attacks.precision(data),
+        "top": None if data.is_public else tables_patients.most_exposed(data),
+        "composition": None if data.is_public else tables_groups.composition(data),
     }
-    if data.most_exposed is not None:
-        found["top"] = tables_patients.most_exposed(data)
-    return found
-
-
-def _date(text: str | None) -> str:
-    """ "2026-11-25" -> "25 November 2026"; anything else as it is."""
-    try:
-        day = datetime.date.fromisoformat(text or "")
-    except ValueError:
-        return text or "no date"
-    # Not by strftime: month names would follow the locale.
-    months = [
-        "January",
-        "February",
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-    ]
-    return f"{day.day} {months[day.month - 1]} {day.year}"
-
-
-def _options(plugin: dict[str, Any] | None) -> str:
-    """The settings of a plug-in: "widths=[128, 128], dropout=0.0"."""
-    options = (plugin or {}).get("options") or {}
-    return ", ".join(f"{name}={value}" for name, value in options.items())
-
-
-def _named(plugin: dict[str, Any], names: dict[str, str]) -> str:
-    name = names.get(plugin["name"], plugin["name"])
-    return f"{name}; {_options(plugin)}" if _options(plugin) else name
-
-
-def _protection(defence: dict[str, Any] | None) -> str:
-    if not defence:
-        return _ELSEWHERE
-    name = _named(defence, _DEFENCES)
-    if not defence.get("guarantee"):
-        return name
-    parts = [f"{key} {value}" for key, value in defence["guarantee"].items()]
-    return f"{name}: {', '.join(parts)}"
-
-
-def _setup(data: contents.ReportData) -> list[tuple[str, str]]:
-    """Term and description of what was attacked."""
-    s = data.summary
-    count = word_forms.count
-    models = "1 model" if s["num_models"] == 1 else f"{count(s['num_models'])} models"
-    model = _named(s["model"], {}) if s.get("model") else _ELSEWHERE
-    held_out = s.get("num_test_patients")
-    test = (
-        f", {count(held_out)} more were held out from every model" if held_out else ""
-    )
-    drawn = "" if s.get("unit", "patient") == "patient" else f" (by {s['unit']})"
-    return [
-        ("Model", f"{model}; {s.get('task', '')} task. {models} of the same kind."),
-        (
-            "Data",
-            f"{count(s['num_records'])} records of {count(s['num_patients'])} "
-            f"patients{test}. The patient is audited{drawn}, with all records.",
-        ),
-        (
-            "Attacker",
-            "Holds the patient's complete records, can query the model, and can train "
-            f"{count(max(s['num_models'] - 1, 0))} similar models on similar patients. "
-            "Stronger than most real attackers.",
-        ),
-        ("Attack", f"{_named(s['attack'], _ATTACKS)}. A patient's records are joined."),
-        ("Protection", _protection(s.get("defence"))),
-    ]
-
-
-def _provenance(s: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where the numbers come from; what is not known is left out."""
-    versions = s.get("versions") or {}
-    parts = s.get("wall_seconds") or {}
-    rows = {
-        "Data set": s.get("dataset"),
-        "Data fingerprint": s.get("data_fingerprint"),
-        "Models": f"{s['num_models']}, in blocks of {_listed(s.get('blocks'))}",
-        "Member masks": s.get("mask_design"),
-        "Seed": s.get("seed"),
-        "Code": s.get("code"),
-        "Versions": ", ".join(f"{k} {v}" for k, v in versions.items() if v),
-        "Device": s.get("device"),
-        "Wall time": ", ".join(
-            f"{stage} {word_forms.seconds(value)}"
-            for stage, value in parts.items()
-            # Would differ each time the same report is written.
-            if stage != "report"
-        ),
-        "Training": ", ".join(f"{k}={v}" for k, v in (s.get("train") or {}).items()),
-    }
-    return [(k, str(v)) for k, v in rows.items() if v not in (None, "")]
-
-
-def _listed(blocks: list[int] | None) -> str:
-    return ", ".join(map(str, blocks)) if blocks else "unknown size"

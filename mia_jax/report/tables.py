@@ -2,12 +2,14 @@
 
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from mia_jax.report import contents, figures, figures_models, words
 
 _LEVELS = tuple(round(0.55 + 0.05 * i, 2) for i in range(9))
-_NUMBERS = ("left", "right", "count", "count_proven", "null_count")
+_LONGEST = 44  # characters of a cell in one line
+_FIRST_STEP = 6  # in 5 in 100: all below 35 is one row
 
 
 class Cell(NamedTuple):
@@ -16,6 +18,11 @@ class Cell(NamedTuple):
     text: str
     value: float | None = None
     bar: float | None = None
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is a sentence, to be broken over lines."""
+        return len(self.text) > _LONGEST
 
 
 class Table(NamedTuple):
@@ -32,35 +39,39 @@ class Table(NamedTuple):
     rows: list[list[Cell]]
 
 
-def _table(caption: str, columns: dict[str, bool], rows: list[list[Any]]) -> Table:
+def make(caption: str, columns: dict[str, bool], rows: list[list[Any]]) -> Table:
     cells = [[c if isinstance(c, Cell) else Cell(str(c)) for c in row] for row in rows]
     return Table(caption, tuple(columns.items()), cells)
 
 
-def _number(value: float, digits: int = 1) -> str:
+def number(value: float, digits: int = 1) -> str:
     """A number of a table; missing ones are a dash."""
     return words.DASH if words.is_missing(value) else f"{value:,.{digits}f}"
 
 
-def _range(low: float, high: float, digits: int = 1) -> str:
+def interval(low: float, high: float, digits: int = 1) -> str:
     if words.is_missing(low) or words.is_missing(high):
         return words.DASH
     return f"{low:,.{digits}f} to {high:,.{digits}f}"
 
 
-def _share(value: float) -> str:
+def share(value: float | str | None) -> str:
+    if words.is_few(value):
+        return words.FEW
     return words.DASH if words.is_missing(value) else words.percent(value)
 
 
 def overview(data: contents.ReportData) -> Table:
     """The histogram in steps of 5 in 100."""
-    bins = data.curves["histogram"][list(_NUMBERS)].astype(float)
-    step = ((bins["left"] + 1e-9) // 0.05).astype(int)
+    bins = data.curves["histogram"].astype(float)
+    proven = data.curves.get("proven", bins).astype(float)
+    step = ((bins["left"] + 1e-9) // 0.05).astype(int).clip(lower=_FIRST_STEP)
     rows = []
     for _, part in bins.groupby(step, sort=True):
         left, right = 100 * part["left"].min(), 100 * part["right"].max()
-        first = "below 35" if part.index[0] == 0 else f"{left:.0f} to {right:.0f}"
-        counts = part[["count", "null_count", "count_proven"]].sum()
+        is_first = part.index[0] == 0
+        first = f"below {right:.0f}" if is_first else f"{left:.0f} to {right:.0f}"
+        counts = [*part[["count", "null_count"]].sum(), _between(proven, left, right)]
         rows.append([first, *[words.count(v) for v in counts]])
     columns = {
         "Right, times in 100": False,
@@ -68,7 +79,15 @@ def overview(data: contents.ReportData) -> Table:
         "Expected if nothing leaked": True,
         "Proven": True,
     }
-    return _table("Patients by how often the attacker is right", columns, rows)
+    return make("Patients by how often the attacker is right", columns, rows)
+
+
+def _between(proven: pd.DataFrame, left: float, right: float) -> float | None:
+    """Proven patients between two levels; None where bins of theirs cross one."""
+    ends = np.round(100 * proven[["left", "right"]].to_numpy(), 3)
+    inside = (ends[:, 0] >= left - 1e-6) & (ends[:, 1] <= right + 1e-6)
+    is_covered = np.isclose((ends[inside, 1] - ends[inside, 0]).sum(), right - left)
+    return proven.loc[inside, "count_proven"].sum() if is_covered else None
 
 
 def roc(data: contents.ReportData) -> Table:
@@ -88,9 +107,9 @@ def roc(data: contents.ReportData) -> Table:
         summary.get("aggregate_auc_band") or (None,) * 2,
     )
     between = words.DASH if None in band else f"{band[0]:.3f} to {band[1]:.3f}"
-    rows.append(["AUC (coin flip .500)", _number(auc, 3), between])
+    rows.append(["AUC (coin flip .500)", number(auc, 3), between])
     columns = {"False alarms": False, "Hits": True, "80 % of models": True}
-    return _table("Hit rate at fixed false-alarm rates", columns, rows)
+    return make("Hit rate at fixed false-alarm rates", columns, rows)
 
 
 def _percents(low: float | None, high: float | None) -> str:
@@ -99,23 +118,24 @@ def _percents(low: float | None, high: float | None) -> str:
 
 def survival(data: contents.ReportData) -> Table:
     """The survival curve at round levels."""
-    measured = _at(data.curves["survival"])
+    chance = _at(data.curves["survival"])
     denoised = _at(data.curves["denoised"])
     total, rows = data.num_patients, []
     for level in _LEVELS:
-        if level not in measured:
+        if level not in chance:
             continue
-        row, true = measured[level], denoised.get(level, {})
+        row, true = chance[level], denoised.get(level, {})
+        above = data.share_above(level)
+        is_hidden = words.is_missing(above)
+        limits = (total * true.get(k, float("nan")) for k in ("low", "high"))
         rows.append(
             [
                 f"{100 * level:.0f}",
-                words.count(row["share"] * total),
-                _share(row["share"]),
-                _range(row["null_low"] * total, row["null_high"] * total, 0),
-                _number(total * true.get("share", float("nan")), 0),
-                _range(
-                    *(total * true.get(k, float("nan")) for k in ("low", "high")), 0
-                ),
+                words.count(above if is_hidden else above * total),
+                words.count(above) if is_hidden else words.percent(above),
+                interval(row["null_low"] * total, row["null_high"] * total, 0),
+                number(total * true.get("share", float("nan")), 0),
+                interval(*limits, 0),
             ]
         )
     columns = {
@@ -126,7 +146,7 @@ def survival(data: contents.ReportData) -> Table:
         "Noise removed": True,
         "95 % band": True,
     }
-    return _table("Patients above a level of risk", columns, rows)
+    return make("Patients above a level of risk", columns, rows)
 
 
 def _at(table: pd.DataFrame) -> dict[float, dict[str, float]]:
@@ -140,8 +160,8 @@ def num_records(data: contents.ReportData) -> Table:
             str(row["num_records"]),
             words.count(row["num_patients"]),
             words.count(row["num_proven"]),
-            *[_number(100 * row[q]) for q in ("q01", "q25", "q50", "q75", "q99")],
-            _range(100 * row["null_q01"], 100 * row["null_q99"]),
+            *[number(100 * row[q]) for q in ("q01", "q25", "q50", "q75", "q99")],
+            interval(100 * row["null_q01"], 100 * row["null_q99"]),
         ]
         for row in data.curves["by_num_records"].to_dict("records")
     ]
@@ -151,7 +171,7 @@ def num_records(data: contents.ReportData) -> Table:
         **dict.fromkeys(names, True),
         "No leak, 1 to 99 %": True,
     }
-    return _table("Right, times in 100, by number of records", columns, rows)
+    return make("Right, times in 100, by number of records", columns, rows)
 
 
 def max_record(data: contents.ReportData) -> Table:
@@ -164,9 +184,9 @@ def max_record(data: contents.ReportData) -> Table:
     rows = [
         [
             f"{100 * float(key):.0f}",
-            _share(above.get("joint")),
-            _share(by_threshold.get(key, above).get("share", above.get("max"))),
-            _share(by_threshold.get(key, {}).get("null_share")),
+            share(above.get("joint")),
+            share(above.get("max")),
+            share(by_threshold.get(key, {}).get("null_share")),
         ]
         for key, above in joint.items()
     ]
@@ -176,37 +196,7 @@ def max_record(data: contents.ReportData) -> Table:
         "Riskiest record (biased)": True,
         "Riskiest record if nothing leaked": True,
     }
-    return _table("Share of patients, joint score and maximum", columns, rows)
-
-
-def groups(data: contents.ReportData) -> Table:
-    """Every group against all other patients."""
-    rows = [
-        [
-            f"{row['attribute']}: {row['value']}",
-            words.count(row["num_patients"]),
-            words.count(row["num_proven"]),
-            _number(row["expected_proven"]),
-            _number(row["relative_risk"], 2),
-            _range(row["relative_risk_low"], row["relative_risk_high"], 2),
-            p_value(row["p_holm"]),
-            _share(row["exposed_share"]),
-            _range(100 * row["exposed_low"], 100 * row["exposed_high"]),
-            _signed(100 * row["mean_auc_difference"]),
-            p_value(row["mean_auc_p_holm"]),
-        ]
-        for row in data.groups.to_dict("records")
-    ]
-    names = (
-        *("Patients", "Proven", "Expected", "Relative risk", "95 %", "p (Holm)"),
-        *("Above 70", "Band, %", "Mean v others", "p of mean (Holm)"),
-    )
-    columns = {"Group": False, **dict.fromkeys(names, True)}
-    return _table("Groups, each against all other patients", columns, rows)
-
-
-def _signed(value: float) -> str:
-    return words.DASH if words.is_missing(value) else f"{value:+.1f}"
+    return make("Share of patients, joint score and maximum", columns, rows)
 
 
 def p_value(value: float) -> str:
@@ -236,4 +226,4 @@ def usefulness(data: contents.ReportData) -> Table:
             cells.append(f"{mean:.3f}{spread}")
         rows.append([title, *cells])
     columns = {"Patients": False, "Accuracy": True, "AUROC": True, "Log loss": True}
-    return _table("Mean over models ± standard deviation", columns, rows)
+    return make("Mean over models ± standard deviation", columns, rows)

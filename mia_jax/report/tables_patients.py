@@ -1,21 +1,36 @@
-"""Tables about single patients, and about who is among the proven."""
+"""Tables about patients: the most exposed, levels of risk, rates of hits."""
 
 import pandas as pd
 
 from mia_jax.report import contents, tables, words
 
-_MAX_ATTRIBUTES = 4  # columns of a page
+_MAX_ATTRIBUTES = 3  # columns of a page
+_RECORDS = {  # the first that there is
+    "auc_worst_record": "Riskiest record",
+    "auc_max_record": "Riskiest record (biased)",
+}
+_RATES = {"tpr_at_1": "Hits at 1 %"}
+_QUANTILES = {
+    "0.5": "Median",
+    "0.95": "95th percentile",
+    "0.99": "99th",
+    "1": "Highest",
+}
 
 
 def most_exposed(data: contents.ReportData) -> tables.Table:
     """At most a hundred patients under pseudonyms, highest joint AUC first."""
     attributes = data.attributes[:_MAX_ATTRIBUTES]
+    known = data.most_exposed.columns
+    records = [name for name in _RECORDS if name in known][:1]
+    rates = [name for name in _RATES if name in known]
     rows = [
         [
             tables.Cell(row["pseudonym"]),
             _joint(row["auc"]),
             _mask_free(row),
-            _worst_record(row["auc_max_record"]),
+            *[_times(row[name]) for name in records],
+            *[_rate(row[name]) for name in rates],
             tables.Cell(f"{row['num_records']:.0f}", float(row["num_records"])),
             *[tables.Cell(_text(row[name])) for name in attributes],
             _proof(row),
@@ -25,13 +40,14 @@ def most_exposed(data: contents.ReportData) -> tables.Table:
     columns = {
         "Pseudonym": False,
         "Right, in 100": True,
-        "Rank test (95 %)": True,
-        "Riskiest record": True,
+        "Rank test (interval)": True,
+        **{_RECORDS[name]: True for name in records},
+        **{_RATES[name]: True for name in rates},
         "Records": True,
         **dict.fromkeys(attributes, False),
         "Proven": False,
     }
-    caption = "Most exposed patients, highest first"
+    caption = f"Most exposed patients, highest first; intervals {_levels(data)}"
     return tables.Table(caption, tuple(columns.items()), rows)
 
 
@@ -49,8 +65,20 @@ def _mask_free(row: dict) -> tables.Cell:
     return tables.Cell(f"{words.times(auc)} ({low:.0f} to {high:.0f})", auc)
 
 
-def _worst_record(auc: float) -> tables.Cell:
+def _times(auc: float) -> tables.Cell:
     return tables.Cell(words.DASH if words.is_missing(auc) else words.times(auc), auc)
+
+
+def _rate(hits: float) -> tables.Cell:
+    return tables.Cell(tables.share(hits), hits)
+
+
+def _levels(data: contents.ReportData) -> str:
+    """Intervals of proven patients are wider: selected, so their errors count more."""
+    level = data.summary.get("discovered_level")
+    if words.is_missing(level) or level <= 0.95:
+        return "95 %"
+    return f"95 %, of proven patients {100 * level:.1f} %"
 
 
 def _text(value: object) -> str:
@@ -63,26 +91,44 @@ def _proof(row: dict) -> tables.Cell:
     return tables.Cell("yes", 1.0) if row["is_proven"] else tables.Cell("no", 0.0)
 
 
-def composition(data: contents.ReportData) -> tables.Table | None:
-    """Share of every group among the proven and among all; None if there are none."""
-    if data.groups.empty or data.num_proven == 0:
-        return None
+def levels(data: contents.ReportData) -> tables.Table:
+    """Exposure by level: measured, without noise, by a second model, worst record."""
+    second = data.summary.get("exposed_ash") or {}
+    worst = (data.summary.get("worst_record") or {}).get("share_above") or {}
+    joint = data.summary["share_of_patients_above"]
     rows = []
-    for row in data.groups.to_dict("records"):
-        proven = row["num_proven"] / data.num_proven
-        cohort = row["num_patients"] / data.num_patients
-        rows.append(
-            [
-                tables.Cell(f"{row['attribute']}: {row['value']}"),
-                tables.Cell(words.percent(proven), proven),
-                tables.Cell(words.percent(cohort), cohort),
-                tables.Cell(f"{proven / cohort:.2f}", proven / cohort),
-            ]
-        )
-    columns = (
-        ("Group", False),
-        ("Among the proven", True),
-        ("Among all", True),
-        ("Ratio", True),
-    )
-    return tables.Table("Who is among the proven", columns, rows)
+    for level, band in data.summary["exposed"].items():
+        limits = (band.get("low"), band.get("high"))
+        share, between = words.share_with_band(band.get("share"), *limits)
+        is_known = not words.is_missing(band.get("share"))
+        row = [
+            f"{100 * float(level):.0f}",
+            tables.share((joint.get(level) or {}).get("joint")),
+            share if is_known else tables.share(band.get("share")),
+            between or words.DASH,
+        ]
+        row += [tables.share(second.get(level))] if second else []
+        row += [tables.share(worst.get(level))] if worst else []
+        rows.append(row)
+    names = ["Measured", "Noise removed", "95 % band"]
+    names += ["Second model"] if second else []
+    names += ["Riskiest record"] if worst else []
+    columns = {"Right more than, in 100": False, **dict.fromkeys(names, True)}
+    return tables.make("Share of patients above a level", columns, rows)
+
+
+def rates(data: contents.ReportData) -> tables.Table | None:
+    """Hits for single patients at fixed rates of false alarms."""
+    found = {
+        k: row for k, row in (data.summary.get("tpr_of_patients") or {}).items() if row
+    }
+    shown = [q for q in _QUANTILES if any(q in row for row in found.values())]
+    if not shown:
+        return None
+    rows = [
+        [f"{100 * float(fpr):g} %", *[tables.share(row.get(q)) for q in shown]]
+        for fpr, row in found.items()
+    ]
+    names = [_QUANTILES[q] for q in shown]
+    columns = {"False alarms": False, **dict.fromkeys(names, True)}
+    return tables.make("Hits for one patient, over patients", columns, rows)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import scipy.special
 
-from mia_jax.report import contents, words
+from mia_jax.report import contents, findings, words
 
 
 class Tile(NamedTuple):
@@ -23,13 +23,31 @@ class Tile(NamedTuple):
 
 def make(data: contents.ReportData) -> tuple[Tile, Tile, Tile]:
     """The tiles, left to right."""
-    last = _worst(data) if data.num_proven else _detection_limit(data)
-    return _exposed(data), _typical(data), last
+    return _exposed(data), _typical(data), _last(data)
+
+
+def _last(data: contents.ReportData) -> Tile:
+    if not data.num_proven:
+        return _detection_limit(data)
+    if not data.is_public:
+        return _worst(data)
+    return _high(data) if data.top_quantile else _detection_limit(data)
+
+
+def _high(data: contents.ReportData) -> Tile:
+    """In place of the worst patient, whom a public report does not show."""
+    q, auc = data.top_quantile
+    note = f"one patient in {words.count(1 / (1 - q))} lies higher"
+    label = f"right guesses, {findings.percentile(q)}"
+    return Tile(words.times(auc), "in 100", label, note, "risk")
 
 
 def _exposed(data: contents.ReportData) -> Tile:
     label = "patients recognised more than 70 times in 100"
     band = data.summary["exposed"].get("0.7", {})
+    if words.is_few(band.get("share")):
+        unit = f"of {words.count(data.num_patients)}"
+        return Tile(words.FEW, unit, label, "noise of measurement removed", "risk")
     if words.is_missing(band.get("share")):
         note = "too few patients or models to estimate"
         return Tile(
@@ -42,7 +60,9 @@ def _exposed(data: contents.ReportData) -> Tile:
     unit = f"of {words.count(data.num_patients)} ({share})"
     notes = [f"{between} %"] if between else []
     above = data.summary["exposed"].get("0.9", {}).get("share")
-    if not words.is_missing(above):
+    if words.is_few(above):
+        notes.append(f"above 90 in 100: {words.FEW}")
+    elif not words.is_missing(above):
         most = above * data.num_patients
         about = f"about {words.about(most, data.num_patients)}"
         notes.append(f"above 90 in 100: {about if round(most) else 'none'}")
@@ -53,10 +73,10 @@ def _exposed(data: contents.ReportData) -> Tile:
 
 def _typical(data: contents.ReportData) -> Tile:
     median = data.summary["patient_auc_quantiles"]["0.5"]
-    note = f"a coin flip gives 50; {words.count(data.num_proven)} proven"
-    if data.num_proven:
-        one_by_one = words.count(data.summary["num_proven_holm"])
-        note += f", {one_by_one} one by one"
+    note = f"a coin flip gives 50; {words.number_of(data.num_proven)} proven"
+    one_by_one = data.summary["num_proven_holm"]
+    if data.num_proven and not words.is_few(data.num_proven) and one_by_one is not None:
+        note += f", {words.number_of(one_by_one)} one by one"
     label = "right guesses, typical patient"
     return Tile(words.times(median), "in 100", label, note, "measured")
 

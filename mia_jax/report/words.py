@@ -4,16 +4,32 @@ import math
 
 MISSING = "not measured"
 DASH = "\u2013"  # in tables, for a number that does not exist
+FEW = "<5"  # in place of a count that is too small for others to read
+HIDDEN = "not shown"
 
 
-def is_missing(value: float | None) -> bool:
-    """Whether there is no number: None, NaN or infinite."""
-    return value is None or not math.isfinite(value)
+def is_few(value: object) -> bool:
+    """Whether a count or a share stands for fewer than five patients."""
+    return isinstance(value, str) and value == FEW
 
 
-def count(value: float) -> str:
-    """Whole number with thousands separators: "4,730"."""
-    return f"{value:,.0f}"
+def is_missing(value: float | str | None) -> bool:
+    """Whether there is no number: None, NaN, infinite or `FEW`."""
+    return value is None or is_few(value) or not math.isfinite(value)
+
+
+def count(value: float | str | None) -> str:
+    """Whole number with thousands separators: "4,730"; "<5" or "not shown"."""
+    if is_few(value):
+        return FEW
+    return HIDDEN if is_missing(value) else f"{value:,.0f}"
+
+
+def number_of(value: float | str | None) -> str:
+    """A count inside a sentence: "4,730", "fewer than 5", "a number not shown"."""
+    if is_few(value):
+        return "fewer than 5"
+    return "a number not shown" if is_missing(value) else count(value)
 
 
 def times(auc: float | None) -> str:
@@ -28,6 +44,8 @@ def percent(share: float | None, unit: str = " %") -> str:
 
     Never rounded to none or all where it is not: "under 0.01 %", "over 99 %".
     """
+    if is_few(share):
+        return FEW
     if is_missing(share):
         return MISSING
     value = 100 * share
@@ -39,14 +57,21 @@ def percent(share: float | None, unit: str = " %") -> str:
     return f"{value:.{digits}f}{unit}"
 
 
+def share_or_hidden(share: float | str | None) -> str:
+    """A share inside a sentence; a hidden one is "a share not shown"."""
+    return "a share not shown" if is_missing(share) else percent(share)
+
+
 def share_with_band(
-    share: float | None, low: float | None, high: float | None
+    share: float | str | None, low: float | str | None, high: float | None
 ) -> tuple[str, str]:
     """A share with its band: ("7 %", "6 to 8"); band "" where there is none.
 
     One digit more where a limit would print as the share itself: ("6.8 %", "6.0 to
-    7.4").
+    7.4"). A lower limit of too few patients is left out: ("1 %", "up to 2").
     """
+    if is_few(low) and not is_missing(share) and not is_missing(high):
+        return percent(share), f"up to {percent(high, '')}"
     if is_missing(share) or is_missing(low) or is_missing(high):
         return percent(share), ""
     texts = [percent(value, "") for value in (share, low, high)]

@@ -7,27 +7,24 @@ true AUCs with an atom at chance is fitted such that, with the known noise added
 gives the measured histogram. Reference: Efron, "Empirical Bayes deconvolution
 estimates", Biometrika 103 (2016), the exponential-family g-model.
 
-The axis is d = sqrt(2) Phi^-1(AUC), the distance in standard deviations between two
-normal distributions with that AUC: there the noise is closest to normal.
+`ash.py` fits another family of densities to the same histogram: what both say does not
+hang on the family.
 """
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import interpolate, optimize, special, stats
+from scipy import interpolate, optimize, special
 
-from mia_jax import rng, validate
-from mia_jax.risk import intervals
+from mia_jax import rng
+from mia_jax.risk import noise
 
 # Below this many patients the share above .7 has an error near .07 and says little.
 MIN_PATIENTS = 30
 # With fewer models on a side AUCs are too coarse for normal noise: at 8 the share of
 # exposed patients where nothing leaks is fitted as up to .02, at 4 as .04.
 MIN_MODELS = 8
-_STEP = 0.05
-_GRID = np.arange(101) * _STEP  # true d: AUC .5 to .9998
-_LOWEST, _HIGHEST = -1.6, 5.5  # measured d, in bins of _STEP; end bins take the tails
 # The spline bends at the AUCs that exposure is asked for; equally spaced knots are
 # biased just there.
 _KNOT_AUCS = (0.6, 0.7, 0.8, 0.9)
@@ -54,59 +51,23 @@ class Distribution(NamedTuple):
     refits: np.ndarray
 
 
-def _to_distance(auc: np.ndarray) -> np.ndarray:
-    """AUC -> d, the inverse of Phi(d / sqrt 2)."""
-    return np.sqrt(2) * special.ndtri(auc)
-
-
 def _basis() -> np.ndarray:
     """[grid, 6]: the atom's indicator and 5 orthonormal natural-spline columns."""
-    knots = np.r_[_GRID[1], _to_distance(np.array(_KNOT_AUCS)), _GRID[-1]]
+    knots = np.r_[
+        noise.GRID[1], noise.to_distance(np.array(_KNOT_AUCS)), noise.GRID[-1]
+    ]
     cardinal = np.eye(len(knots))
-    spline = interpolate.CubicSpline(knots, cardinal, bc_type="natural")(_GRID[1:])
+    spline = interpolate.CubicSpline(knots, cardinal, bc_type="natural")(noise.GRID[1:])
     # A constant for all d > 0 is the atom's job: without centring it comes twice.
     spline -= spline.mean(axis=0)
     columns = np.linalg.svd(spline, full_matrices=False)[0][:, : len(knots) - 1]
-    basis = np.zeros((len(_GRID), len(knots)))
+    basis = np.zeros((len(noise.GRID), len(knots)))
     basis[0, 0] = 1
     basis[1:, 1:] = columns
     return basis
 
 
 _BASIS = _basis()
-
-
-def _bins(n_in: int, n_out: int) -> tuple[np.ndarray, float]:
-    """Inner edges of the bins of measured d, and the clip that AUCs of 0 and 1 need."""
-    clip = 0.5 / (n_in * n_out)
-    edges = np.arange(_LOWEST + _STEP, _HIGHEST - _STEP / 2, _STEP)
-    # With few models even AUC = 1 is clipped below the last edge. No measurement can
-    # lie further out, so its bin takes the tail: "at least this", not "exactly this".
-    limit = _to_distance(1 - clip) - _STEP / 2
-    return edges[np.abs(edges) < limit], clip
-
-
-def _likelihood(edges: np.ndarray, n_in: int, n_out: int) -> np.ndarray:
-    """[bins, grid] P(measured d falls in the bin | true d), normal with known sd."""
-    auc = special.ndtr(_GRID / np.sqrt(2))
-    slope = np.sqrt(2) / stats.norm.pdf(_GRID / np.sqrt(2))  # of d against AUC
-    sd = slope * np.sqrt(intervals.variance(auc, n_in, n_out))
-    below = special.ndtr((edges[:, None] - _GRID) / sd)
-    # More leak never makes a low AUC likelier. The normal approximation forgets that
-    # near AUC = 1, where its sd explodes: AUCs of 0 would look like certain leaks.
-    below = np.minimum.accumulate(below, axis=1)
-    none, all_ = np.zeros((1, len(_GRID))), np.ones((1, len(_GRID)))
-    return np.diff(np.concatenate([none, below, all_]), axis=0)
-
-
-def _histogram(auc: np.ndarray, n_in: int, n_out: int) -> tuple[np.ndarray, np.ndarray]:
-    """Patients per filled bin, [1, bins], and the likelihood of these, [bins, grid]."""
-    edges, clip = _bins(n_in, n_out)
-    measured = _to_distance(np.clip(auc, clip, 1 - clip))
-    counts = np.bincount(np.searchsorted(edges, measured), minlength=len(edges) + 1)
-    is_filled = counts > 0  # empty bins add nothing to the likelihood but time
-    filled = counts[None, is_filled].astype(np.float64)
-    return filled, _likelihood(edges, n_in, n_out)[is_filled]
 
 
 def _weights(coefficients: np.ndarray) -> np.ndarray:
@@ -159,21 +120,56 @@ def _minimise(
     return start + found.x.reshape(len(counts), -1) @ scale.T
 
 
+def _scores(coefficients: np.ndarray, likelihood: np.ndarray) -> np.ndarray:
+    """[bins, 6] gradient of the log-likelihood of one patient, at [1, 6]."""
+    weights = _weights(coefficients)[0]
+    marginal = np.maximum(likelihood @ weights, 1e-300)
+    return (likelihood * weights) @ _BASIS / marginal[:, None] - weights @ _BASIS
+
+
+def _ridge(coefficients: np.ndarray) -> np.ndarray:
+    """[6, 6] the largest curvature of the penalty, in all directions."""
+    return _PENALTY / np.linalg.norm(coefficients) * np.eye(coefficients.size)
+
+
 def _whitening(
     coefficients: np.ndarray, counts: np.ndarray, likelihood: np.ndarray
 ) -> np.ndarray:
     """[6, 6] inverse root of the curvature (sum of squared scores) at [1, 6]."""
-    weights = _weights(coefficients)[0]
-    marginal = np.maximum(likelihood @ weights, 1e-300)
-    score = (likelihood * weights) @ _BASIS / marginal[:, None] - weights @ _BASIS
-    ridge = _PENALTY / np.linalg.norm(coefficients) * np.eye(score.shape[1])
-    values, vectors = np.linalg.eigh((score.T * counts[0]) @ score + ridge)
+    score = _scores(coefficients, likelihood)
+    curvature = (score.T * counts[0]) @ score + _ridge(coefficients)
+    values, vectors = np.linalg.eigh(curvature)
     return vectors / np.sqrt(values)
 
 
 def is_reportable(num_patients: int, n_in: float, n_out: float) -> bool:
     """Whether a fit to so many patients, of so many models on each side, says much."""
     return num_patients >= MIN_PATIENTS and min(n_in, n_out) >= MIN_MODELS
+
+
+class _Fit(NamedTuple):
+    """A fit to one histogram.
+
+    Attributes:
+      counts: [1, bins] patients.
+      likelihood: [bins, grid].
+      coefficients: [1, 6] the minimiser.
+      bin: [patients] int, the bin of each.
+    """
+
+    counts: np.ndarray
+    likelihood: np.ndarray
+    coefficients: np.ndarray
+    bin: np.ndarray
+
+
+def _fit_one(auc: np.ndarray, n_in: int, n_out: int) -> _Fit:
+    counts, likelihood, place = noise.histogram(noise.checked(auc), n_in, n_out)
+    # Starts at "a third of the patients at chance", the rest spread evenly.
+    start = np.zeros((1, _BASIS.shape[1]))
+    start[0, 0] = 4.0
+    best = _minimise(counts, likelihood, start, np.eye(start.size))
+    return _Fit(counts, likelihood, best, place)
 
 
 def fit(auc: np.ndarray, n_in: int, n_out: int, seed: int = 0) -> Distribution:
@@ -193,25 +189,53 @@ def fit(auc: np.ndarray, n_in: int, n_out: int, seed: int = 0) -> Distribution:
     Raises:
       InputError: if there are no AUCs, or some lie outside 0..1 or are NaN.
     """
-    auc = np.asarray(auc, np.float64)
-    is_wrong = ~((auc >= 0) & (auc <= 1))
-    validate.require(
-        auc.ndim == 1 and auc.size > 0 and not is_wrong.any(),
-        f"auc: shape {auc.shape}, {int(is_wrong.sum())} not in 0..1",
-        "must be one AUC per patient, between 0 and 1",
-        "leave out patients without an AUC",
-    )
-    counts, likelihood = _histogram(auc, n_in, n_out)
-    # Starts at "a third of the patients at chance", the rest spread evenly.
-    start = np.zeros((1, _BASIS.shape[1]))
-    start[0, 0] = 4.0
-    best = _minimise(counts, likelihood, start, np.eye(start.size))
+    fitted = _fit_one(auc, n_in, n_out)
+    counts, likelihood, best = fitted.counts, fitted.likelihood, fitted.coefficients
     redraw = rng.host(seed, "risk distribution").multinomial
-    redrawn = redraw(auc.size, counts[0] / auc.size, size=_NUM_REFITS)
+    size = counts.sum()
+    redrawn = redraw(int(size), counts[0] / size, size=_NUM_REFITS)
     scale = _whitening(best, counts, likelihood)
     refits = _minimise(redrawn.astype(np.float64), likelihood, best, scale)
-    true_auc = special.ndtr(_GRID / np.sqrt(2))
+    true_auc = special.ndtr(noise.GRID / np.sqrt(2))
     return Distribution(true_auc, _weights(best)[0], _weights(refits))
+
+
+def exposure(
+    auc: np.ndarray,
+    n_in: int,
+    n_out: int,
+    threshold: float,
+    unit_of_patient: np.ndarray | None = None,
+) -> tuple[float, float]:
+    """Share of patients with a true AUC above a threshold, and its standard error.
+
+    The share of `fit` and `share_above`. The error is by the delta method in place of
+    refits, a tenth of their time, for many groups: with score matrix S and ridge R at
+    the fit, cov = (I + R)^-1 I (I + R)^-1, I = S' S (Efron 2016, section 3). Where
+    patients share masks, S is summed over units first.
+
+    Args:
+      auc, n_in, n_out: as in `fit`.
+      threshold: AUC in 0..1.
+      unit_of_patient: [patients] int, or None: every patient alone.
+
+    Returns:
+      share, standard error.
+    """
+    fitted = _fit_one(auc, n_in, n_out)
+    score = _scores(fitted.coefficients, fitted.likelihood)
+    information = (score.T * fitted.counts[0]) @ score
+    inverse = np.linalg.inv(information + _ridge(fitted.coefficients))
+    if unit_of_patient is not None:
+        unit = np.unique(unit_of_patient, return_inverse=True)[1]
+        by_unit = [np.bincount(unit, column[fitted.bin]) for column in score.T]
+        information = np.array(by_unit) @ np.array(by_unit).T
+    weights = _weights(fitted.coefficients)[0]
+    part = noise.part_above(np.array([threshold], np.float64))[:, 0]
+    slope = (part * weights) @ _BASIS - (part @ weights) * (weights @ _BASIS)
+    slope = inverse @ slope
+    error = np.sqrt(max(0.0, float(slope @ information @ slope)))
+    return float(np.clip(part @ weights, 0, 1)), error
 
 
 def share_above(
@@ -232,9 +256,7 @@ def share_above(
       share, low, high: shaped like `thresholds`, float64.
     """
     thresholds = np.asarray(thresholds, np.float64)
-    distance = _to_distance(thresholds.reshape(-1))
-    part = np.clip((_GRID[:, None] - distance) / _STEP + 0.5, 0, 1)
-    part[0] = distance < 0
+    part = noise.part_above(thresholds.reshape(-1))
     share = np.clip(distribution.weights @ part, 0, 1)
     spread = _NORMAL_95 * (distribution.refits @ part).std(axis=0, ddof=1)
     low, high = np.clip(share - spread, 0, 1), np.clip(share + spread, 0, 1)

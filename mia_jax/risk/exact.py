@@ -16,7 +16,7 @@ import scipy.stats
 
 # Columns ranked at a time: 512 models x 2048 columns in float32 are 4 MB.
 _COLUMNS = 2048
-_SMALLEST = np.finfo(np.float64).tiny  # below it a p-value would round to 0
+SMALLEST = np.finfo(np.float64).tiny  # below it a p-value would round to 0
 
 Blocks = tuple[tuple[int, int], ...]  # (models IN, models OUT) of every block
 
@@ -50,22 +50,39 @@ def survival_of_blocks(counts: Blocks) -> np.ndarray:
 
     Args:
       counts: (n_in, n_out) of every block. With (1, 1) everywhere (complementary pairs
-        of models) this is the sign test.
+        of models) this is the sign test; `signed_rank` is the sharper one.
 
     Returns:
       [sum of n_in * n_out, + 1] float64. Only positive terms are added, so the relative
       error in the tail is rounding (an FFT would leave 1e-16 of the centre there).
     """
-    return _from_above(_pmf_of_blocks(tuple(counts)))
+    return _from_above(pmf_of_blocks(counts))
 
 
-def p_values(u: np.ndarray, n_in: np.ndarray, n_out: np.ndarray) -> np.ndarray:
-    """One-sided exact p-values P(U >= floor(u)).
+def pmf_of_blocks(counts: Iterable[tuple[int, int]]) -> np.ndarray:
+    """P(U = u) of the sum of the blocks' rank sums; arguments as above."""
+    pmfs = [_law(*block).pmf for block in counts]
+    return functools.reduce(np.convolve, pmfs, np.ones(1))
+
+
+def p_values(
+    u: np.ndarray,
+    n_in: np.ndarray,
+    n_out: np.ndarray,
+    is_tied: np.ndarray | bool = False,
+) -> np.ndarray:
+    """One-sided p-values P(U >= floor(u)): exact, or twice that in tied columns.
+
+    With ties broken at random U would have the law without ties, and would lie at or
+    above the U of midranks with probability 1/2 or more, whatever the mask: it is
+    symmetric about it. So twice P(U >= u) is never too small; once can be, by more than
+    a third, with any number of models. Whether a column is tied must not depend on masks.
 
     Args:
       u: [columns] float64, sum over blocks of the rank sums (midranks for ties).
       n_in, n_out: [blocks, columns] int, models with and without each column's patient.
         In a block n_in + n_out is the same for all columns.
+      is_tied: [columns] bool, of `rank_sums_and_ties`.
 
     Returns:
       [columns] float64 in (0, 1].
@@ -75,13 +92,13 @@ def p_values(u: np.ndarray, n_in: np.ndarray, n_out: np.ndarray) -> np.ndarray:
     laws = _laws_of(pairs.reshape(-1, 2))
     columns = np.moveaxis(pairs, 0, 1).reshape(len(u), -1)
     p = np.empty(len(u))
-    for members in _equal_rows(columns):
+    for members in equal_rows(columns):
         blocks = [laws[tuple(pair)] for pair in pairs[:, members[0]].tolist()]
         p[members] = _tail(blocks, np.floor(u[members]).astype(int))
-    return np.clip(p, _SMALLEST, 1.0)
+    return np.clip(p * np.where(is_tied, 2, 1), SMALLEST, 1.0)
 
 
-def _equal_rows(rows: np.ndarray) -> list[np.ndarray]:
+def equal_rows(rows: np.ndarray) -> list[np.ndarray]:
     """Indices of the rows that are equal, one array for every distinct row."""
     if (rows == rows[:1]).all():  # balanced masks: spares sorting rows of many blocks
         return [np.arange(len(rows))] if len(rows) else []
@@ -124,23 +141,42 @@ def rank_sums(
     Returns:
       [columns] float64, summed over blocks.
     """
+    return rank_sums_and_ties(z, member_mask, block_of_model, patient_of_column)[0]
+
+
+def rank_sums_and_ties(
+    z: np.ndarray,
+    member_mask: np.ndarray,
+    block_of_model: np.ndarray,
+    patient_of_column: np.ndarray | None = None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`rank_sums`, and whether two models of a block have equal scores.
+
+    Returns:
+      u: [columns] float64.
+      is_tied: [columns] bool; no mask enters.
+    """
     if patient_of_column is None:
         patient_of_column = np.arange(z.shape[1])
-    u = np.zeros(z.shape[1])
+    u, is_tied = np.zeros(z.shape[1]), np.zeros(z.shape[1], bool)
     blocks = [np.flatnonzero(block_of_model == b) for b in np.unique(block_of_model)]
-    if all(len(models) == 2 for models in blocks):
-        blocks = [np.stack(blocks, 1)]  # complementary pairs: no sorting, all at once
+    pairs = [models for models in blocks if len(models) == 2]
+    if pairs:  # complementary pairs: no sorting, all at once
+        blocks = [models for models in blocks if len(models) != 2]
+        blocks.append(np.stack(pairs, 1))
     for start in range(0, z.shape[1], _COLUMNS):
         columns = slice(start, start + _COLUMNS)
         member, chunk = member_mask[:, patient_of_column[columns]], z[:, columns]
         for models in blocks:
             block_fn = _rank_sums if models.ndim == 1 else _pair_wins
-            u[columns] += block_fn(chunk[models], member[models])
-    return u
+            of_block, ties = block_fn(chunk[models], member[models])
+            u[columns] += of_block
+            is_tied[columns] |= ties
+    return u, is_tied
 
 
-def _rank_sums(z: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """U of every column of one block; sorts once, midranks only where there are ties.
+def _rank_sums(z: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """U and ties of the columns of a block; sorts once, midranks only for ties.
 
     Sorting belongs to NumPy on a CPU, and rankdata costs five times an argsort.
     """
@@ -149,28 +185,28 @@ def _rank_sums(z: np.ndarray, member: np.ndarray) -> np.ndarray:
     ordered = np.take_along_axis(z, order, 1)
     ranks = np.arange(1.0, z.shape[1] + 1)
     sums = np.take_along_axis(member, order, 1) @ ranks
-    tied = np.flatnonzero((ordered[:, 1:] == ordered[:, :-1]).any(1))
-    if len(tied):
-        sums[tied] = (scipy.stats.rankdata(z[tied], axis=1) * member[tied]).sum(1)
+    is_tied = (ordered[:, 1:] == ordered[:, :-1]).any(1)
+    if is_tied.any():
+        ranks = scipy.stats.rankdata(z[is_tied], axis=1)
+        sums[is_tied] = (ranks * member[is_tied]).sum(1)
     n_in = member.sum(1)
-    return sums - n_in * (n_in + 1) / 2
+    return sums - n_in * (n_in + 1) / 2, is_tied
 
 
-def _pair_wins(z: np.ndarray, member: np.ndarray) -> np.ndarray:
-    """U of every column over blocks of two models: z and member [2, pairs, columns]."""
+def _pair_wins(z: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """U and ties of columns over blocks of two models: both [2, pairs, columns]."""
     sign = member[0].astype(float) - member[1]  # 0 where both or none are members
     wins = np.abs(sign) * (0.5 + 0.5 * np.sign(sign * (z[0] - z[1])))
-    return wins.sum(0)
+    return wins.sum(0), (z[0] == z[1]).any(0)
 
 
-def rank_auc(u: np.ndarray, n_in: np.ndarray, n_out: np.ndarray) -> np.ndarray:
+def rank_auc(u: np.ndarray, pairs: np.ndarray) -> np.ndarray:
     """U as a share of the pairs: [columns] float64, unclipped; .5 without any pair.
 
     Args:
       u: [columns] float64, of `rank_sums`.
-      n_in, n_out: [blocks, columns] int.
+      pairs: [columns] int, pairs (IN, OUT), summed over blocks.
     """
-    pairs = (n_in * n_out).sum(0)
     return np.where(pairs > 0, u / np.maximum(pairs, 1), 0.5)
 
 
@@ -233,12 +269,6 @@ def _symmetric_law(counts: np.ndarray, total: int, n_in: int) -> _Law:
     for array in law:
         array.flags.writeable = False
     return law
-
-
-def _pmf_of_blocks(counts: Blocks) -> np.ndarray:
-    return functools.reduce(
-        np.convolve, [_law(*block).pmf for block in counts], np.ones(1)
-    )
 
 
 def _from_above(pmf: np.ndarray) -> np.ndarray:

@@ -26,10 +26,31 @@ def variance(auc: ArrayLike, n_in: ArrayLike, n_out: ArrayLike) -> np.ndarray:
     Reference: Bamber 1975, https://doi.org/10.1016/0022-2496(75)90001-2, for V; Q in
       closed form by Owen 1956, https://doi.org/10.1214/aoms/1177728074.
     """
-    pairs, overlap = _weights(n_in, n_out)
-    auc = np.asarray(auc, np.float64)
+    return variance_of_pairs(np.asarray(auc, np.float64), *weights(n_in, n_out))
+
+
+def weights(n_in: ArrayLike, n_out: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """What `variance` needs of the numbers of models, summed over blocks.
+
+    Args:
+      n_in, n_out: as in `variance`.
+
+    Returns:
+      pairs of an IN and an OUT model; pairs times how many others share a model with
+      each: int, [columns] or scalars.
+    """
+    n_in, n_out = np.atleast_1d(n_in), np.atleast_1d(n_out)
+    pairs = n_in * n_out
+    return pairs.sum(0), (pairs * (n_in + n_out - 2)).sum(0)
+
+
+def variance_of_pairs(
+    auc: np.ndarray, pairs: np.ndarray, overlap: np.ndarray
+) -> np.ndarray:
+    """`variance` from the sums of `weights`; infinite without any pair."""
     both = auc - 2 * scipy.special.owens_t(scipy.special.ndtri(auc), 1 / np.sqrt(3))
-    return (auc * (1 - auc) * pairs + (both - auc**2) * overlap) / pairs**2
+    square = auc * (1 - auc) * pairs + (both - auc**2) * overlap
+    return np.where(pairs > 0, square / np.maximum(pairs, 1) ** 2, np.inf)[()]
 
 
 def score_interval(
@@ -51,25 +72,20 @@ def score_interval(
     """
     auc = np.asarray(auc, np.float64)
     z = -scipy.special.ndtri((1 - np.asarray(level, np.float64)) / 2)
-    low = _bisect(auc, np.zeros_like(auc), z, n_in, n_out)
-    high = _bisect(auc, np.ones_like(auc), z, n_in, n_out)
+    given = weights(n_in, n_out)
+    low = _bisect(auc, np.zeros_like(auc), z, given)
+    high = _bisect(auc, np.ones_like(auc), z, given)
     return low, high
 
 
-def _bisect(auc, edge, z, n_in, n_out) -> np.ndarray:
+def _bisect(auc, edge, z, given) -> np.ndarray:
     """The limit between `auc` (always accepted) and `edge` (0 or 1)."""
     accepted, rejected = auc.copy(), edge
     for _ in range(_NUM_STEPS):
         middle = (accepted + rejected) / 2
-        error = z * np.sqrt(variance(middle, n_in, n_out))
+        error = z * np.sqrt(variance_of_pairs(middle, *given))
         is_accepted = np.abs(auc - middle) <= error
         accepted = np.where(is_accepted, middle, accepted)
         rejected = np.where(is_accepted, rejected, middle)
     return (accepted + rejected) / 2
 
-
-def _weights(n_in: ArrayLike, n_out: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    """Over blocks: pairs, and pairs times how many others share one of their models."""
-    n_in, n_out = np.atleast_1d(n_in).astype(float), np.atleast_1d(n_out).astype(float)
-    pairs = n_in * n_out
-    return pairs.sum(0), (pairs * (n_in + n_out - 2)).sum(0)

@@ -71,23 +71,31 @@ def run(
     unit_of_patient: np.ndarray | None = None,
     fdr: float = 0.05,
     seed: int = 0,
+    model_mean: str = "removed",
+    joint: str = "llr",
+    of_records: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Null:
     """Audits patients and records with permuted masks.
 
     Args:
-      statistic: [models, records] float32.
+      statistic: [models, columns] float32, what patients are tested on.
       member_mask: [models, patients] bool.
-      patient_of_record: [records] int.
+      patient_of_record: [columns] int.
       block_of_model: [models] int.
       unit_of_patient: [patients] int, or None.
       fdr: as in the audit.
       seed: of the permutation.
+      model_mean, joint: as in the audit.
+      of_records: statistic [models, records] and patient_of_record of the largest
+        record AUC, where the columns of the test are no records; None: they are.
 
     Returns:
       What the audit finds where nothing leaks.
     """
     mask = permute(member_mask, block_of_model, seed, unit_of_patient)
     arrays = statistic, mask, patient_of_record, block_of_model
-    risk = patients.audit(*arrays, fdr=fdr, unit_of_patient=unit_of_patient)
-    best = records.largest(records.audit(*arrays).auc, patient_of_record)
+    risk = patients.audit(*arrays, fdr, unit_of_patient, model_mean, joint)
+    values, patient = of_records or (statistic, patient_of_record)
+    single = records.audit(values, mask, patient, block_of_model)
+    best = records.largest(single.auc, patient)
     return Null(int(risk.is_proven.sum()), risk.auc, best)

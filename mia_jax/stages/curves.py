@@ -1,15 +1,68 @@
 """What the figures draw, as tables: ROC, survival, histogram, no-leak nulls."""
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import scipy.stats
 
-from mia_jax.risk import distribution
+from mia_jax.risk import distribution, precision
+from mia_jax.stages import pooled
 
 SURVIVAL_GRID = np.round(np.arange(0.30, 1.0001, 0.005), 3)
 DENOISED_GRID = np.round(np.arange(0.60, 0.9901, 0.005), 3)
-EDGES = np.round(np.arange(0.0, 1.0001, 0.01), 2)
+# Below so many pairs of models, bins of .01 hold two values of an AUC or three: a comb.
+_FEW_PAIRS = 10_000
 _RECORD_BINS = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 9), (10, None))
+
+
+def all_of(
+    found: Any, patients: pd.DataFrame, summary: dict[str, Any]
+) -> dict[str, pd.DataFrame]:
+    """Every curve of a run, by name.
+
+    Args:
+      found: `stages.measure.Found`.
+      patients: the patient table.
+      summary: what summary.json holds; rows of its lists are tables here.
+    """
+    risk, null = found.primary.risk, found.null
+    first = found.primary
+    return {
+        "roc": roc(pooled.FPR_GRID, first.pooled.roc),
+        "roc_by_attack": roc_by_attack(found.attacked),
+        "survival": survival(risk.auc, null.auc),
+        "survival_by_group": found.survival_by_group,
+        "denoised": denoised(first.true_risk, found.is_denoised),
+        "denoised_ash": denoised(found.ash, found.is_denoised)[["auc", "share"]],
+        "histogram": histogram(risk.auc, risk.is_proven, null.auc, _num_pairs(risk)),
+        "by_num_records": by_num_records(patients, null.auc),
+        "max_record": max_record(found.extremes.auc_max_record, null.auc_max_record),
+        "precision": precision.table(len(risk.auc)),
+        **{
+            name: pd.DataFrame(summary[name])
+            for name in ("thresholds", "ppv", "agreement")
+        },
+    }
+
+
+def _num_pairs(risk: Any) -> int:
+    return int(np.median(risk.num_in * risk.num_out))
+
+
+def roc_by_attack(attacked: Any) -> pd.DataFrame:
+    """Median ROC curves of several attacks; columns attack, fpr, tpr_median."""
+    parts = [
+        pd.DataFrame(
+            {
+                "attack": one.plugin.label,
+                "fpr": pooled.FPR_GRID,
+                "tpr_median": one.pooled.roc[0],
+            }
+        )
+        for one in attacked
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def roc(fpr: np.ndarray, band: tuple[np.ndarray, ...]) -> pd.DataFrame:
@@ -58,19 +111,37 @@ def denoised(true_risk: distribution.Distribution, is_reportable: bool) -> pd.Da
 
 
 def histogram(
-    auc: np.ndarray, is_proven: np.ndarray, null_auc: np.ndarray
+    auc: np.ndarray, is_proven: np.ndarray, null_auc: np.ndarray, num_pairs: int
 ) -> pd.DataFrame:
-    """Patients by AUC in bins of .01."""
-    count = lambda values: np.histogram(values, EDGES)[0]
+    """Patients by AUC in bins of .01, or somewhat wider for few pairs of models.
+
+    Args:
+      auc: [patients] measured.
+      is_proven: [patients] bool.
+      null_auc: [patients] on permuted masks.
+      num_pairs: pairs of an IN and an OUT model, typically.
+    """
+    edges = _edges(num_pairs)
+    count = lambda values: np.histogram(values, edges)[0]
     return pd.DataFrame(
         {
-            "left": EDGES[:-1],
-            "right": EDGES[1:],
+            "left": edges[:-1],
+            "right": edges[1:],
             "count": count(auc),
             "count_proven": count(auc[is_proven]),
             "null_count": count(null_auc) * (len(auc) / len(null_auc)),
         }
     )
+
+
+def _edges(num_pairs: int) -> np.ndarray:
+    """Bins with equally many possible values each; a coin flip in the middle of one."""
+    if num_pairs >= _FEW_PAIRS:
+        return np.round(np.arange(0.0, 1.0001, 0.01), 2)
+    width = max(1, round(0.01 * num_pairs)) / num_pairs
+    num_left = int(0.5 / width)
+    inner = 0.5 + width * (np.arange(-num_left, num_left) + 0.5)
+    return np.unique(np.r_[0.0, inner[(inner > 0.0) & (inner < 1.0)], 1.0])
 
 
 def by_num_records(patients: pd.DataFrame, null_auc: np.ndarray) -> pd.DataFrame:

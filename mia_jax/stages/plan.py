@@ -1,19 +1,22 @@
 """The plan of a training run, for the terminal: what, how long, how precise."""
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 
 import mia_jax
-from mia_jax import planner, provenance, terminal
-from mia_jax.risk import precision
+from mia_jax import config, planner, provenance, terminal
+from mia_jax.risk import goals, groups, precision
 from mia_jax.stages import train
 
 
-def of(job: train.Job) -> terminal.Plan:
+def of(job: train.Job, attacks: Sequence[config.Plugin] = ()) -> terminal.Plan:
     """Measures a few steps of the run's own program and describes the run.
 
     Args:
       job: from `train.prepare`.
+      attacks: what will attack the models; none = the attack of the settings.
     """
     dataset, settings = job.dataset, job.settings
     estimate = planner.estimate(job.engine, job.todo)
@@ -29,13 +32,14 @@ def of(job: train.Job) -> terminal.Plan:
         num_audited=audited,
         records_per_patient=(int(counts.min()), int(counts.max())),
         num_classes=len(dataset.class_names),
+        task=dataset.task,
         blocks=sizes,
         model=describe_plugin(settings.model.name, settings.model.options),
         epochs=settings.train.epochs,
         design=settings.masks.design,
         unit=dataset.unit,
         defence=_defence(settings.defence.name),
-        attacks=(settings.attack.name,),
+        attacks=tuple(one.label for one in attacks or (settings.attack,)),
         statistic="logit-scaled confidence",
         seconds=estimate.seconds,
         timing=f"training; measured on {planner.TIMED_STEPS} steps of one group",
@@ -44,9 +48,17 @@ def of(job: train.Job) -> terminal.Plan:
         half_width=precision.half_width(sizes),
         detection_limit=limit if np.isfinite(limit) else None,
         models_needed=precision.models_needed(audited, settings.risk.fdr),
+        models_for_exposed=_models_for_exposed(limit, audited),
         workdir=str(job.folder),
         note=_note(job),
     )
+
+
+def _models_for_exposed(limit: float, num_patients: int) -> int | None:
+    """Models that find a patient just at the headline's threshold."""
+    if limit <= groups.EXPOSED_AUC:
+        return None
+    return goals.models_for(num_patients, find=groups.EXPOSED_AUC)
 
 
 def program() -> str:

@@ -9,13 +9,13 @@ from mia_jax.report import build
 
 
 def run(folder: pathlib.Path) -> pathlib.Path:
-    """Writes figures and report.html; adds the time it took to summary.json.
+    """Writes figures and both reports; adds the time it took to summary.json.
 
     Args:
       folder: of an attacked run.
 
     Returns:
-      Path of report.html.
+      Path of the confidential report; the public one is `build.PUBLIC` beside it.
 
     Raises:
       InputError: if the attack stage has not been run there.

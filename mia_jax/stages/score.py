@@ -37,13 +37,16 @@ def gather(folder: pathlib.Path, num_models: int = 0) -> pathlib.Path:
     seconds = round(time.perf_counter() - begin, 2)
     about = _about(run, dataset, manifests, sizes, blocks[0]["design"])
     out = folder / FOLDER
+    arrays = {
+        "statistic": statistic,
+        "member_mask": mask[:, dataset.patient_of_record[pool]],
+        "labels": dataset.labels[pool],
+    }
+    if dataset.inputs.size:
+        arrays["features"] = dataset.inputs[pool].reshape(len(arrays["labels"]), -1)
     predictions.write(
         out,
-        {
-            "statistic": statistic,
-            "member_mask": mask[:, dataset.patient_of_record[pool]],
-            "labels": dataset.labels[pool],
-        },
+        arrays,
         records=_records(dataset, pool),
         task={**about, "score_seconds": seconds},
         metrics=usefulness.summarise([m for g in manifests for m in g["metrics"]]),
@@ -68,8 +71,15 @@ def _manifests(run: store.Run, sizes: list[int]) -> list[dict[str, Any]]:
 
 
 def _statistic(run: store.Run, manifests, pool: np.ndarray) -> np.ndarray:
-    parts = [run.read(group)[:, pool] for group in range(len(manifests))]
-    return np.concatenate(parts)
+    """[models, records], or [models, records, labels], of the pool's records."""
+    first, num_models = 0, sum(len(m["model_ids"]) for m in manifests)
+    for group in range(len(manifests)):
+        part = run.read(group)[:, pool]
+        if group == 0:
+            statistic = np.empty((num_models, *part.shape[1:]), part.dtype)
+        statistic[first : first + len(part)] = part
+        first += len(part)
+    return statistic
 
 
 def _records(dataset: contracts.Dataset, pool: np.ndarray) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Stage 1: trains shadow models in groups and commits each group's statistics."""
 
 import datetime
+import functools
 import pathlib
 import time
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from mia_jax import (
     planner,
     predictions,
     provenance,
+    rng,
     shadow,
     store,
     usefulness,
@@ -96,9 +98,14 @@ def prepare(
 
 def _check_attack(attack: config.Plugin, mask: np.ndarray) -> None:
     """Raises where the attack stage would: unknown options, too few models a side."""
-    statistic = jax.ShapeDtypeStruct((8, 1), np.float32)
-    member = jax.ShapeDtypeStruct((8, 1), np.bool_)
-    jax.eval_shape(lambda x, m: attack.call(x, m), statistic, member)
+    module = config.find("attacks", attack.name)
+    statistic = rng.host(0, "check").standard_normal((8, 32)).astype(np.float32)
+    member = np.arange(8)[:, None] % 2 == np.arange(32) % 2
+    tune_fn = getattr(module, "tune", lambda *_, **options: None)
+    tuned = tune_fn(statistic, member, **attack.options)
+    options = attack.options if tuned is None else {**attack.options, "tuned": tuned}
+    scores_fn = functools.partial(module.scores, **options)
+    jax.eval_shape(scores_fn, statistic, member)
     fewest = int(min(mask.sum(0).min(), (~mask).sum(0).min()))
     validate.require(
         fewest >= predictions.FEWEST_MODELS,
@@ -126,7 +133,7 @@ def _start(job: Job) -> store.Run:
             f"another worker has just planned {stored['num_models']}",
             "start all workers with the same --config.train.num_models",
         )
-    cohort.save(job.folder, job.dataset)
+    cohort.save(job.folder, job.dataset, job.settings.train.keep_inputs)
     return run
 
 

@@ -1,0 +1,283 @@
+"""All that is measured once the attacks have scored: patients, records, groups."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from absl import logging
+
+from mia_jax import config, leave_one_out, predictions
+from mia_jax.risk import (
+    agreement,
+    ash,
+    design,
+    distribution,
+    gaussian_check,
+    group_survival,
+    groups,
+    leave_pair_out,
+    null_check,
+    patients,
+    records,
+    thresholds,
+)
+from mia_jax.stages import curves, pooled
+
+
+class Attacked(NamedTuple):
+    """What one attack found.
+
+    Attributes:
+      plugin: the attack.
+      pooled: against all records together.
+      risk: of every patient, tested on the attack's mask-free signal.
+      true_risk: denoised distribution of the true AUC.
+    """
+
+    plugin: config.Plugin
+    pooled: pooled.Pooled
+    risk: patients.PatientRisk
+    true_risk: distribution.Distribution
+
+
+class Extremes(NamedTuple):
+    """Columns of the patient table beside the joint risk; [patients] float64.
+
+    Attributes:
+      auc_max_record: the largest record AUC, as published audits report it; biased.
+      auc_worst_record: AUC of the record that is selected without the compared models.
+      tpr_at_10, tpr_at_1: true-positive rate at 10 and 1 % false positives.
+    """
+
+    auc_max_record: np.ndarray
+    auc_worst_record: np.ndarray
+    tpr_at_10: np.ndarray
+    tpr_at_1: np.ndarray
+
+
+class Found(NamedTuple):
+    """Everything the attack stage measured.
+
+    Attributes:
+      given: the predictions.
+      settings: how patients were measured.
+      seed: of permuted masks and resampling.
+      attacked: one entry per attack; headline, groups and figures are of the first.
+      records: risk of every record.
+      extremes: columns of the patient table.
+      groups: table of groups.
+      survival_by_group: share of each group's patients above every AUC.
+      is_denoised: whether enough patients and models stand behind distributions.
+      ash: a second model of the distribution of true risk.
+      rates: what the attacker's thresholds realise.
+      agreement: between attacks.
+      stability: between halves of the models.
+      gaussian: shares of records that are not normal.
+      null: the patient test on permuted masks.
+    """
+
+    given: predictions.Predictions
+    settings: config.RiskSettings
+    seed: int
+    attacked: tuple[Attacked, ...]
+    records: records.RecordRisk
+    extremes: Extremes
+    groups: pd.DataFrame
+    survival_by_group: pd.DataFrame
+    is_denoised: bool
+    ash: distribution.Distribution
+    rates: list[thresholds.Rate]
+    agreement: list[dict[str, Any]]
+    stability: dict[str, Any]
+    gaussian: dict[str, Any]
+    null: null_check.Null
+
+    @property
+    def primary(self) -> Attacked:
+        return self.attacked[0]
+
+
+class _Columns(NamedTuple):
+    """What patients are tested on.
+
+    Attributes:
+      values: [models, columns] float32: records, or records x labels.
+      patient: [columns] int.
+    """
+
+    values: np.ndarray
+    patient: np.ndarray
+
+
+def everything(
+    given: predictions.Predictions,
+    attacks: tuple[config.Plugin, ...],
+    scored: list[pooled.Scored],
+    settings: config.RiskSettings,
+    seed: int,
+) -> Found:
+    """Measures patients, records and groups.
+
+    Args:
+      given: the predictions.
+      attacks: the attacks that scored.
+      scored: what each of them reached over all records and thresholds.
+      settings: how patients are measured.
+      seed: of permuted masks and resampling.
+    """
+    given = _with_pairs(given)
+    counts = design.typical_counts(given.member_mask, given.block_of_model)
+    columns = [_columns(given, plugin) for plugin in attacks]
+    attacked = tuple(
+        _attacked(given, plugin, one.pooled, column, settings, seed)
+        for plugin, one, column in zip(attacks, scored, columns, strict=True)
+    )
+    risk = attacked[0].risk
+    one = records.audit(
+        given.statistic,
+        given.member_mask,
+        given.patient_of_record,
+        given.block_of_model,
+    )
+    null = _null(given, columns[0], settings, seed)
+    return Found(
+        given=given,
+        settings=settings,
+        seed=seed,
+        attacked=attacked,
+        records=one,
+        extremes=_extremes(given, columns[0], one, settings),
+        groups=_groups(given, risk, counts, settings, seed),
+        survival_by_group=group_survival.table(
+            given.groups,
+            risk.auc,
+            null.auc,
+            curves.SURVIVAL_GRID,
+            risk.num_records,
+            settings.min_cell,
+        ),
+        is_denoised=distribution.is_reportable(len(risk.auc), *counts),
+        ash=ash.fit(risk.auc_mask_free, *counts, seed=seed),
+        rates=scored[0].rates,
+        agreement=_agreement(attacked),
+        stability=agreement.stability(
+            columns[0].values,
+            given.member_mask,
+            columns[0].patient,
+            given.block_of_model,
+            given.unit_of_patient,
+            settings.model_mean,
+            seed,
+        ),
+        gaussian=gaussian_check.check(
+            given.statistic, given.member_mask, given.patient_of_record
+        ),
+        null=null,
+    )
+
+
+def _with_pairs(given: predictions.Predictions) -> predictions.Predictions:
+    """Takes complementary pairs of models as blocks of two: the exact test needs it."""
+    pair = design.detect_pairs(given.member_mask, given.block_of_model)
+    if pair is None or np.array_equal(pair, given.block_of_model):
+        return given
+    logging.info("models come in pairs with opposite masks: each pair is a block")
+    about = {**given.about, "design": "complementary pairs"}
+    return given._replace(block_of_model=pair.astype(np.int32), about=about)
+
+
+def _columns(given: predictions.Predictions, plugin: config.Plugin) -> _Columns:
+    """The attack's mask-free signal; of several labels each is a column."""
+    attack = config.find("attacks", plugin.name)
+    patient = given.patient_of_record
+    if given.channel_kind == "labels" and not hasattr(attack, "patient_signal"):
+        values = given.channels.reshape(len(given.channels), -1)
+        return _Columns(values, np.repeat(patient, given.channels.shape[2]))
+    signal = leave_one_out.patient_signal(attack, given.statistic, **plugin.options)
+    return _Columns(signal, patient)
+
+
+def _attacked(given, plugin, pooled_curves, columns, settings, seed) -> Attacked:
+    """Tests every patient on one attack's signal."""
+    risk = patients.audit(
+        columns.values,
+        given.member_mask,
+        columns.patient,
+        given.block_of_model,
+        settings.fdr,
+        given.unit_of_patient,
+        settings.model_mean,
+        settings.joint,
+    )
+    risk = risk._replace(num_records=np.bincount(given.patient_of_record))
+    counts = design.typical_counts(given.member_mask, given.block_of_model)
+    true_risk = distribution.fit(risk.auc_mask_free, *counts, seed=seed)
+    return Attacked(plugin, pooled_curves, risk, true_risk)
+
+
+def _null(given, columns: _Columns, settings, seed: int) -> null_check.Null:
+    """The same test where nothing can leak."""
+    return null_check.run(
+        columns.values,
+        given.member_mask,
+        columns.patient,
+        given.block_of_model,
+        given.unit_of_patient,
+        settings.fdr,
+        seed,
+        settings.model_mean,
+        settings.joint,
+    )
+
+
+def _extremes(given, columns: _Columns, one: records.RecordRisk, settings) -> Extremes:
+    design_of = columns.patient, given.block_of_model
+    z = patients.scores(
+        columns.values, *design_of, given.unit_of_patient, settings.model_mean
+    )
+    total = leave_pair_out.sums(z, columns.patient)
+    return Extremes(
+        auc_max_record=records.largest(one.auc, given.patient_of_record),
+        auc_worst_record=records.worst(z, given.member_mask, *design_of),
+        tpr_at_10=thresholds.patient_tpr(total, given.member_mask, 0.1),
+        tpr_at_1=thresholds.patient_tpr(total, given.member_mask, 0.01),
+    )
+
+
+def _groups(given, risk: patients.PatientRisk, counts, settings, seed) -> pd.DataFrame:
+    return groups.table(
+        given.groups,
+        risk.is_proven,
+        risk.auc_mask_free,
+        *counts,
+        seed=seed,
+        num_records=risk.num_records,
+        label=_label_of_patient(given),
+        unit_of_patient=given.unit_of_patient,
+        intersections=settings.intersections,
+        min_cell=settings.min_cell,
+    )
+
+
+def _label_of_patient(given: predictions.Predictions) -> np.ndarray:
+    """What groups are adjusted for: a mean over records, or the most frequent class.
+
+    Returns:
+      [patients] float64: share of records with label 1 ("binary"), mean number of
+      positive labels ("multilabel"); for "multiclass" str, the class.
+    """
+    patient, labels = given.patient_of_record, given.labels
+    num_records = np.bincount(patient)
+    if given.about["task"] == "multiclass":
+        table = np.zeros((len(num_records), int(labels.max()) + 1), int)
+        np.add.at(table, (patient, labels), 1)
+        return table.argmax(1).astype(str)
+    positive = labels if labels.ndim == 1 else labels.sum(1)
+    return np.bincount(patient, positive) / num_records
+
+
+def _agreement(attacked: tuple[Attacked, ...]) -> list[dict[str, Any]]:
+    return agreement.rows(
+        {one.plugin.label: one.risk.auc for one in attacked},
+        {one.plugin.label: one.risk.is_proven for one in attacked},
+    )
