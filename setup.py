@@ -39,6 +39,7 @@ EXTRAS = {
     "test": [
         "hypothesis>=6.100",
         "jax-privacy>=2.0",
+        "pyarrow>=16",
         "pytest>=8.0",
         "ruff>=0.6",
         "scikit-learn>=1.5",

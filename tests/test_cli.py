@@ -45,10 +45,14 @@ if __name__ == "__main__":
 '''
 
 SLOW = """
+import signal
 import time
 
 from experiments import cli
 from mia_jax import progress
+
+# Ignored where a shell started the tests in the background.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def main(config, given):
@@ -246,17 +250,17 @@ def test_exit_codes(folder, seed, code):
 def test_interrupt_key(folder):
     """A real SIGINT in the middle of the work: one line, no traceback."""
     (folder / "slow.py").write_text(SLOW)
-    process = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "slow.py", "--config=c.py", "--workdir=r"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": f"{ROOT}"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
-    assert process.stdout.readline() == "working\n"
-    process.send_signal(signal.SIGINT)
-    _, stderr = process.communicate(timeout=60)
+    ) as process:
+        assert process.stdout.readline() == "working\n"
+        process.send_signal(signal.SIGINT)
+        _, stderr = process.communicate()
     assert process.returncode == 130
     assert stderr.startswith("interrupted: finished groups are kept")
     assert stderr.count("\n") == 1

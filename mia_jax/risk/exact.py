@@ -76,7 +76,8 @@ def p_values(
     With ties broken at random U would have the law without ties, and would lie at or
     above the U of midranks with probability 1/2 or more, whatever the mask: it is
     symmetric about it. So twice P(U >= u) is never too small; once can be, by more than
-    a third, with any number of models. Whether a column is tied must not depend on masks.
+    a third, with any number of models. Whether a column is tied must not depend on
+    masks.
 
     Args:
       u: [columns] float64, sum over blocks of the rank sums (midranks for ties).

@@ -50,7 +50,7 @@ def variance_of_pairs(
     """`variance` from the sums of `weights`; infinite without any pair."""
     both = auc - 2 * scipy.special.owens_t(scipy.special.ndtri(auc), 1 / np.sqrt(3))
     square = auc * (1 - auc) * pairs + (both - auc**2) * overlap
-    return np.where(pairs > 0, square / np.maximum(pairs, 1) ** 2, np.inf)[()]
+    return np.where(pairs > 0, square / np.maximum(pairs, 1.0) ** 2, np.inf)[()]
 
 
 def score_interval(
@@ -88,4 +88,3 @@ def _bisect(auc, edge, z, given) -> np.ndarray:
         accepted = np.where(is_accepted, middle, accepted)
         rejected = np.where(is_accepted, rejected, middle)
     return (accepted + rejected) / 2
-

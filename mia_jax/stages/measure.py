@@ -1,5 +1,6 @@
 """All that is measured once the attacks have scored: patients, records, groups."""
 
+import hashlib
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,7 +31,8 @@ class Attacked(NamedTuple):
     Attributes:
       plugin: the attack.
       pooled: against all records together.
-      risk: of every patient, tested on the attack's mask-free signal.
+      risk: of every patient, tested on the attack's mask-free signal. Attacks with one
+        signal share it: one object.
       true_risk: denoised distribution of the true AUC.
     """
 
@@ -45,7 +47,8 @@ class Extremes(NamedTuple):
 
     Attributes:
       auc_max_record: the largest record AUC, as published audits report it; biased.
-      auc_worst_record: AUC of the record that is selected without the compared models.
+      auc_worst_record: AUC of the record that is selected without the compared models;
+        of several labels, the record's joint statistic counts.
       tpr_at_10, tpr_at_1: true-positive rate at 10 and 1 % false positives.
     """
 
@@ -67,7 +70,8 @@ class Found(NamedTuple):
       extremes: columns of the patient table.
       groups: table of groups.
       survival_by_group: share of each group's patients above every AUC.
-      is_denoised: whether enough patients and models stand behind distributions.
+      is_denoised: whether enough patients and models stand behind distributions, and
+        about as many models behind every patient.
       ash: a second model of the distribution of true risk.
       rates: what the attacker's thresholds realise.
       agreement: between attacks.
@@ -126,28 +130,28 @@ def everything(
       seed: of permuted masks and resampling.
     """
     given = _with_pairs(given)
-    counts = design.typical_counts(given.member_mask, given.block_of_model)
-    columns = [_columns(given, plugin) for plugin in attacks]
-    attacked = tuple(
-        _attacked(given, plugin, one.pooled, column, settings, seed)
-        for plugin, one, column in zip(attacks, scored, columns, strict=True)
-    )
+    drawn = given.member_mask, given.block_of_model
+    counts = design.typical_counts(*drawn)
+    attacked = _attacked(given, attacks, scored, settings, seed)
     risk = attacked[0].risk
+    is_denoised = distribution.is_reportable(len(risk.auc), *counts)
+    is_denoised &= design.are_counts_alike(*drawn)
+    columns = _columns(given, attacks[0])
     one = records.audit(
         given.statistic,
         given.member_mask,
         given.patient_of_record,
         given.block_of_model,
     )
-    null = _null(given, columns[0], settings, seed)
+    null = _null(given, columns, settings, seed)
     return Found(
         given=given,
         settings=settings,
         seed=seed,
         attacked=attacked,
         records=one,
-        extremes=_extremes(given, columns[0], one, settings),
-        groups=_groups(given, risk, counts, settings, seed),
+        extremes=_extremes(given, columns, one, settings),
+        groups=_groups(given, risk, counts, settings, seed, is_denoised),
         survival_by_group=group_survival.table(
             given.groups,
             risk.auc,
@@ -156,18 +160,19 @@ def everything(
             risk.num_records,
             settings.min_cell,
         ),
-        is_denoised=distribution.is_reportable(len(risk.auc), *counts),
+        is_denoised=is_denoised,
         ash=ash.fit(risk.auc_mask_free, *counts, seed=seed),
         rates=scored[0].rates,
         agreement=_agreement(attacked),
         stability=agreement.stability(
-            columns[0].values,
+            columns.values,
             given.member_mask,
-            columns[0].patient,
+            columns.patient,
             given.block_of_model,
             given.unit_of_patient,
             settings.model_mean,
             seed,
+            settings.joint,
         ),
         gaussian=gaussian_check.check(
             given.statistic, given.member_mask, given.patient_of_record
@@ -197,8 +202,21 @@ def _columns(given: predictions.Predictions, plugin: config.Plugin) -> _Columns:
     return _Columns(signal, patient)
 
 
-def _attacked(given, plugin, pooled_curves, columns, settings, seed) -> Attacked:
-    """Tests every patient on one attack's signal."""
+def _attacked(given, attacks, scored, settings, seed: int) -> tuple[Attacked, ...]:
+    """Tests every patient on the signal of each attack, once for each signal."""
+    tested: dict[bytes, tuple] = {}
+    found = []
+    for plugin, one in zip(attacks, scored, strict=True):
+        columns = _columns(given, plugin)
+        key = hashlib.sha256(np.ascontiguousarray(columns.values)).digest()
+        if key not in tested:
+            tested[key] = _tested(given, columns, settings, seed)
+        found.append(Attacked(plugin, one.pooled, *tested[key]))
+    return tuple(found)
+
+
+def _tested(given, columns: _Columns, settings, seed: int):
+    """Risk of every patient, and its denoised distribution."""
     risk = patients.audit(
         columns.values,
         given.member_mask,
@@ -211,8 +229,7 @@ def _attacked(given, plugin, pooled_curves, columns, settings, seed) -> Attacked
     )
     risk = risk._replace(num_records=np.bincount(given.patient_of_record))
     counts = design.typical_counts(given.member_mask, given.block_of_model)
-    true_risk = distribution.fit(risk.auc_mask_free, *counts, seed=seed)
-    return Attacked(plugin, pooled_curves, risk, true_risk)
+    return risk, distribution.fit(risk.auc_mask_free, *counts, seed=seed)
 
 
 def _null(given, columns: _Columns, settings, seed: int) -> null_check.Null:
@@ -227,25 +244,29 @@ def _null(given, columns: _Columns, settings, seed: int) -> null_check.Null:
         seed,
         settings.model_mean,
         settings.joint,
+        (given.statistic, given.patient_of_record),
     )
 
 
 def _extremes(given, columns: _Columns, one: records.RecordRisk, settings) -> Extremes:
-    design_of = columns.patient, given.block_of_model
-    z = patients.scores(
-        columns.values, *design_of, given.unit_of_patient, settings.model_mean
+    block, unit = given.block_of_model, given.unit_of_patient
+    z_fn = lambda c: patients.scores(
+        c.values, c.patient, block, unit, settings.model_mean
     )
-    total = leave_pair_out.sums(z, columns.patient)
+    total = leave_pair_out.sums(z_fn(columns), columns.patient)
+    if columns.values.shape[1] != len(given.patient_of_record):  # columns are labels
+        columns = _Columns(given.statistic, given.patient_of_record)
+    z = z_fn(columns)
     return Extremes(
         auc_max_record=records.largest(one.auc, given.patient_of_record),
-        auc_worst_record=records.worst(z, given.member_mask, *design_of),
+        auc_worst_record=records.worst(z, given.member_mask, columns.patient, block),
         tpr_at_10=thresholds.patient_tpr(total, given.member_mask, 0.1),
         tpr_at_1=thresholds.patient_tpr(total, given.member_mask, 0.01),
     )
 
 
-def _groups(given, risk: patients.PatientRisk, counts, settings, seed) -> pd.DataFrame:
-    return groups.table(
+def _groups(given, risk, counts, settings, seed, is_denoised: bool) -> pd.DataFrame:
+    table = groups.table(
         given.groups,
         risk.is_proven,
         risk.auc_mask_free,
@@ -257,6 +278,9 @@ def _groups(given, risk: patients.PatientRisk, counts, settings, seed) -> pd.Dat
         intersections=settings.intersections,
         min_cell=settings.min_cell,
     )
+    if not is_denoised:
+        table[[name for name in table if name.startswith("exposed_")]] = np.nan
+    return table
 
 
 def _label_of_patient(given: predictions.Predictions) -> np.ndarray:
@@ -277,7 +301,12 @@ def _label_of_patient(given: predictions.Predictions) -> np.ndarray:
 
 
 def _agreement(attacked: tuple[Attacked, ...]) -> list[dict[str, Any]]:
+    """Between the signals; attacks that share one cannot disagree about patients."""
+    labels: dict[int, list[str]] = {}
+    for one in attacked:
+        labels.setdefault(id(one.risk), []).append(one.plugin.label)
+    named = {" / ".join(labels[id(one.risk)]): one.risk for one in attacked}
     return agreement.rows(
-        {one.plugin.label: one.risk.auc for one in attacked},
-        {one.plugin.label: one.risk.is_proven for one in attacked},
+        {name: risk.auc for name, risk in named.items()},
+        {name: risk.is_proven for name, risk in named.items()},
     )
