@@ -67,7 +67,7 @@ def engine(
 
     def work(i: int) -> None:
         state, *rest = parts[i]
-        state = made.programs.train(state, *rest, steps[i], *made.data[devices[i]])
+        state = made.programs.train(state, *rest, steps[i], made.data[devices[i]])
         parts[i] = jax.block_until_ready(state), *rest
 
     return lambda: list(pool.map(work, range(len(devices))))

@@ -15,19 +15,24 @@ from mia_jax import contracts
 _ROUNDS = 6  # even: both halves are moved three times
 
 
-def member_records(
+def num_steps(epochs: float, expected_members: float, batch_size: int) -> int:
+    """Steps of every model: `epochs` passes over the expected number of members."""
+    return max(1, round(epochs * expected_members / batch_size))
+
+
+def of_step(
     key: jax.Array, members: contracts.Members, step: jax.Array, batch_size: int
 ) -> jax.Array:
-    """The records of one step's batch.
+    """The members of one step's batch.
 
     Args:
       key: the model's key for batches.
-      members: the model's records; `members.count` must be at least `batch_size`.
+      members: the model's units; `members.count` must be at least `batch_size`.
       step: int32 scalar.
       batch_size: static.
 
     Returns:
-      [batch_size] int32, record numbers, without repetition within an epoch.
+      [batch_size] int32, unit numbers, without repetition within an epoch.
     """
     count = members.count.astype(jnp.uint32)
     start = step.astype(jnp.uint32) * jnp.uint32(batch_size)

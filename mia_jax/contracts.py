@@ -91,30 +91,87 @@ class Model(NamedTuple):
     apply: Callable[..., jax.Array]
 
 
+class Units(NamedTuple):
+    """Who has which records, on the device.
+
+    Attributes:
+      records: [pool records] int32, record numbers, unit after unit.
+      start: [units] int32, where a unit's records start in `records`.
+      count: [units] int32, how many records a unit has.
+    """
+
+    records: jax.Array
+    start: jax.Array
+    count: jax.Array
+
+
+class Data(NamedTuple):
+    """What all models of a run train on, on the device.
+
+    Attributes:
+      inputs: [records, ...] float32.
+      labels: [records] int32, or [records, labels].
+      units: of the defence: records, or those that masks are drawn over.
+    """
+
+    inputs: jax.Array
+    labels: jax.Array
+    units: Units
+
+
 class Members(NamedTuple):
     """What one model may train on.
 
     Attributes:
-      index: [padded] int32, the model's records first, then padding.
-      count: int32 scalar, how many entries are records.
+      index: [padded] int32, the model's units in ascending order, then padding.
+      count: int32 scalar, how many entries are units.
     """
 
     index: jax.Array
     count: jax.Array
 
 
-class Defence(NamedTuple):
-    """How a gradient is made from a model's members: what `build(...)` returns.
+class Setup(NamedTuple):
+    """What a defence is built from: public numbers, never who is a member.
 
     Attributes:
-      gradient_fn: (loss_fn, params, inputs, labels, members, step, key)
+      batch_size: of the settings: records, or patients, of one step.
+      epochs: of the settings: passes over the expected members.
+      num_records: of all patients that may be members.
+      num_units: that masks are drawn over: patients, or households.
+      unit: what they are: "patient" or "household".
+      member_share: probability that a unit is a member of a model; 1 where a single
+        model trains on all.
+    """
+
+    batch_size: int
+    epochs: float
+    num_records: int
+    num_units: int
+    unit: str
+    member_share: float
+
+
+class Defence(NamedTuple):
+    """How a gradient is made from a model's members: what `build(setup, ...)` returns.
+
+    Attributes:
+      gradient_fn: (loss_fn, params, data, members, step, key, hyper)
         -> (loss, gradients): samples a batch of static size from the members and makes
-        one gradient. Pure; `step` is an int32 scalar, `key` the model's own.
+        one gradient. Pure; `step` is an int32 scalar, `key` the model's own, `hyper`
+        the dictionary below as float32 scalars.
+      num_steps: of every model.
+      unit: what members are counted in: "record", or "patient", the units that masks
+        are drawn over.
+      hyper: the defence's numbers that may differ along the model axis.
       guarantee: what is promised, e.g. {"unit": "patient", "epsilon": 8.0}; None for
         a defence that promises nothing.
     """
 
     gradient_fn: Callable[..., tuple[jax.Array, Params]]
+    num_steps: int
+    unit: Literal["record", "patient"]
+    hyper: dict[str, float]
     guarantee: dict[str, Any] | None
 
 

@@ -89,7 +89,7 @@ def estimate(engine: shadow.Engine, todo: list[shadow.Group]) -> Estimate:
     device = next(iter(engine.data))
     steps = jax.device_put(np.arange(TIMED_STEPS, dtype=np.int32), device)
     begin = time.perf_counter()
-    arguments = (*engine.start(todo[0], device), steps, *engine.data[device])
+    arguments = (*engine.start(todo[0], device), steps, engine.data[device])
     compiled = engine.programs.train.lower(*arguments).compile()
     compile_seconds = time.perf_counter() - begin
     memory = compiled.memory_analysis()
@@ -110,7 +110,7 @@ def _analysis_bytes(engine: shadow.Engine) -> float:
     measurement (RandHIE, 512 models: 1.2 GB at the peak).
     """
     columns = engine.num_columns
-    return 0.4e9 + 8 * 4.0 * len(engine.member_mask) * engine.capacity * columns
+    return 0.4e9 + 8 * 4.0 * len(engine.member_mask) * engine.num_pool_records * columns
 
 
 def _resident_gigabytes() -> float:
@@ -128,7 +128,7 @@ def _time(engine, group, device, compiled, steps) -> float:
     arguments = engine.start(group, device)
     jax.block_until_ready(arguments)
     begin = time.perf_counter()
-    jax.block_until_ready(compiled(*arguments, steps, *engine.data[device]))
+    jax.block_until_ready(compiled(*arguments, steps, engine.data[device]))
     return (time.perf_counter() - begin) / TIMED_STEPS
 
 

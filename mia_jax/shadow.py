@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from mia_jax import config, contracts, inference, rng, training, validate
+from mia_jax import config, contracts, inference, rng, training, units, validate
 
 
 class Group(NamedTuple):
@@ -49,8 +49,8 @@ class Programs(NamedTuple):
 
     Attributes:
       start: (root key, model_ids [K], inputs) -> (State, keys), each leaf [K, ...].
-      train: (State, hyperparameters, keys, members, steps, inputs, labels) -> State;
-        the state is donated.
+      train: (State, hyperparameters, keys, members, steps, data) -> State; the state
+        is donated.
       predict: (weights, inputs, labels) -> (logits, statistic).
     """
 
@@ -70,16 +70,32 @@ def groups(block_sizes: Sequence[int], models_per_group: int) -> list[Group]:
     return found
 
 
+def setup(
+    dataset: contracts.Dataset,
+    settings: config.TrainSettings,
+    member_share: float = 0.5,
+) -> contracts.Setup:
+    """The public numbers of a run that its defence is built from."""
+    pool = ~dataset.is_test
+    return contracts.Setup(
+        settings.batch_size,
+        settings.epochs,
+        int(dataset.is_pool_record.sum()),
+        len(np.unique(dataset.unit_of_patient[pool])),
+        dataset.unit,
+        member_share,
+    )
+
+
 def programs(
     dataset: contracts.Dataset,
     settings: config.RunSettings,
     speed: config.SpeedSettings,
-    total_steps: int,
+    defence: contracts.Defence,
 ) -> Programs:
     """Builds the run's programs from its model, defence and training settings."""
     model = settings.model.call(dataset.num_outputs)
-    defence = settings.defence.call(settings.train.batch_size)
-    trainer = training.make(model, defence, settings.train, dataset.task, total_steps)
+    trainer = training.make(model, defence, settings.train, dataset.task)
     share_init = settings.train.same_init
 
     def start(root, model_ids, inputs):
@@ -89,7 +105,7 @@ def programs(
 
         return jax.vmap(one)(model_ids)
 
-    over_models = (0, 0, 0, 0, None, None, None)
+    over_models = (0, 0, 0, 0, None, None)
     train = jax.vmap(trainer.run, in_axes=over_models)
     how = dataset.task, speed.record_chunk, jax.default_backend() == "cpu"
 
@@ -122,18 +138,24 @@ class Engine:
           devices: each trains one group at a time.
           hyper: hyper-parameters, each [models] float32; the settings' if None.
         """
-        validate_members(member_mask, dataset, settings.train.batch_size)
-        self.num_models = settings.train.models_per_group
+        self.defence = settings.defence.call(setup(dataset, settings.train))
+        table = units.table(dataset, self.defence.unit)
         self.member_mask = member_mask
-        self.patient_of_record = dataset.patient_of_record
-        self.capacity = int(dataset.is_pool_record.sum())
+        self.patient_of_unit = table.patient
+        weight = np.bincount(table.patient, minlength=dataset.num_patients)
+        validate_members(
+            member_mask @ weight, self.defence.unit, settings.train.batch_size
+        )
+        self.num_models = settings.train.models_per_group
+        self.num_pool_records = int(dataset.is_pool_record.sum())
         self.num_columns = dataset.labels[:1].size  # numbers kept for each record
-        self.total_steps = training.num_steps(settings.train, self.capacity / 2)
-        self.programs = programs(dataset, settings, speed, self.total_steps)
+        self.total_steps = self.defence.num_steps
+        self.programs = programs(dataset, settings, speed, self.defence)
         self.root = rng.root(settings.seed)
-        self.hyper = hyper or _repeat(settings.train, len(member_mask))
-        arrays = dataset.inputs, dataset.labels
-        self.data = {device: jax.device_put(arrays, device) for device in devices}
+        one = training.hyperparameters(settings.train, self.defence)
+        self.hyper = hyper or _repeat(one, len(member_mask))
+        data = contracts.Data(dataset.inputs, dataset.labels, table.units)
+        self.data = {device: jax.device_put(data, device) for device in devices}
 
     def start(self, group: Group, device: jax.Device) -> tuple[Any, ...]:
         """The arguments of `train` for one group, on its device, up to the members."""
@@ -142,8 +164,7 @@ class Engine:
         hyper = jax.tree.map(lambda values: values[ids], self.hyper)
         host = self.root, ids, hyper, self._members(ids)
         root, model_ids, hyper, members = jax.device_put(host, device)
-        inputs, _ = self.data[device]
-        state, keys = self.programs.start(root, model_ids, inputs)
+        state, keys = self.programs.start(root, model_ids, self.data[device].inputs)
         return state, hyper, keys, members
 
     def run(self, group: Group, device: jax.Device) -> Predictions:
@@ -154,8 +175,11 @@ class Engine:
         """
         steps = jax.device_put(np.arange(self.total_steps, dtype=np.int32), device)
         arguments = self.start(group, device)
-        state = self.programs.train(*arguments, steps, *self.data[device])
-        logits, statistic = self.programs.predict(state.weights, *self.data[device])
+        data = self.data[device]
+        state = self.programs.train(*arguments, steps, data)
+        logits, statistic = self.programs.predict(
+            state.weights, data.inputs, data.labels
+        )
         count = len(group.model_ids)
         found = Predictions(np.asarray(statistic)[:count], np.asarray(logits)[:count])
         bad_step = np.asarray(state.bad_step)[:count]
@@ -193,32 +217,34 @@ class Engine:
             pool.shutdown(cancel_futures=True)
 
     def _members(self, ids: np.ndarray) -> contracts.Members:
-        masks = self.member_mask[ids][:, self.patient_of_record]
-        index = np.zeros((len(ids), self.capacity), np.int32)
+        masks = self.member_mask[ids][:, self.patient_of_unit]
+        index = np.zeros(masks.shape, np.int32)
         for row, mask in zip(index, masks, strict=True):
-            records = np.flatnonzero(mask)
-            row[: len(records)] = records
+            members = np.flatnonzero(mask)
+            row[: len(members)] = members
         return contracts.Members(index, masks.sum(1, dtype=np.int32))
 
 
-def validate_members(
-    member_mask: np.ndarray, dataset: contracts.Dataset, batch_size: int
-) -> None:
-    """Raises unless every model has at least one full batch of members."""
-    records = np.bincount(dataset.patient_of_record, minlength=dataset.num_patients)
-    smallest = int((member_mask @ records).min())
+def validate_members(num_members: np.ndarray, unit: str, batch_size: int) -> None:
+    """Raises unless every model has at least one full batch of members.
+
+    Args:
+      num_members: [models] int.
+      unit: that they are counted in, "record" or "patient".
+      batch_size: in the same unit.
+    """
+    smallest = int(num_members.min())
     validate.require(
         smallest >= batch_size,
         f"train.batch_size={batch_size}",
-        f"must be at most the members of the smallest model, {smallest} records",
+        f"must be at most the members of the smallest model, {smallest} {unit}s",
         f"set --config.train.batch_size={smallest // 2} or lower"
         if smallest > 1
         else "use a cohort with more patients outside the test set",
     )
 
 
-def _repeat(settings: config.TrainSettings, num_models: int):
-    one = training.hyperparameters(settings)
+def _repeat(one: training.Hyperparameters, num_models: int) -> training.Hyperparameters:
     return jax.tree.map(lambda value: np.full(num_models, value), one)
 
 

@@ -43,7 +43,8 @@ class State:
 class Hyperparameters(NamedTuple):
     """Numbers that may differ along the model axis, so that a sweep is one program.
 
-    Each is a float32 scalar for one model, [models] for a group.
+    Each is a float32 scalar for one model, [models] for a group; `defence` holds those
+    of the defence by name.
     """
 
     learning_rate: jax.Array
@@ -51,6 +52,7 @@ class Hyperparameters(NamedTuple):
     momentum: jax.Array
     label_smoothing: jax.Array
     ema_decay: jax.Array
+    defence: dict[str, jax.Array]
 
 
 class Trainer(NamedTuple):
@@ -58,23 +60,21 @@ class Trainer(NamedTuple):
 
     Attributes:
       init: (key, inputs [1, ...]) -> State.
-      run: (state, hyperparameters, key, members, steps [n] int32, inputs, labels)
-        -> State after the given steps; cutting `steps` in pieces changes nothing.
+      run: (state, hyperparameters, key, members, steps [n] int32, data) -> State after
+        the given steps; cutting `steps` in pieces changes nothing.
     """
 
     init: Callable[..., State]
     run: Callable[..., State]
 
 
-def hyperparameters(settings: config.TrainSettings) -> Hyperparameters:
-    """The settings' numbers as float32 scalars."""
-    names = Hyperparameters._fields
-    return Hyperparameters(*(jnp.float32(getattr(settings, name)) for name in names))
-
-
-def num_steps(settings: config.TrainSettings, expected_members: float) -> int:
-    """Steps of every model: `epochs` passes over the expected number of members."""
-    return max(1, round(settings.epochs * expected_members / settings.batch_size))
+def hyperparameters(
+    settings: config.TrainSettings, defence: contracts.Defence
+) -> Hyperparameters:
+    """The numbers of settings and defence as float32 scalars."""
+    *names, _ = Hyperparameters._fields
+    numbers = [jnp.float32(getattr(settings, name)) for name in names]
+    return Hyperparameters(*numbers, jax.tree.map(jnp.float32, defence.hyper))
 
 
 def schedule(settings: config.TrainSettings, total_steps: int) -> optax.Schedule:
@@ -114,19 +114,20 @@ def make(
     defence: contracts.Defence,
     settings: config.TrainSettings,
     task: contracts.Task,
-    total_steps: int,
 ) -> Trainer:
-    """The pure functions that train one model for `total_steps` steps."""
+    """The pure functions that train one model for `defence.num_steps` steps."""
     uses_average = settings.ema_decay > 0
+    total_steps = defence.num_steps
 
     def init(key: jax.Array, inputs: jax.Array) -> State:
         params = model.init(rng.stream(key, "init"), inputs)
-        state = optimizer(settings, hyperparameters(settings), total_steps).init(params)
+        hyper = hyperparameters(settings, defence)
+        state = optimizer(settings, hyper, total_steps).init(params)
         # A copy: a donated buffer must not appear twice in the state.
         average = jax.tree.map(jnp.copy, params) if uses_average else None
         return State(params, state, average, jnp.int32(-1))
 
-    def run(state, hyper, key, members, steps, inputs, labels) -> State:
+    def run(state, hyper, key, members, steps, data) -> State:
         key_gradient = rng.stream(key, "gradient")
         update_fn = optimizer(settings, hyper, total_steps).update
 
@@ -137,7 +138,13 @@ def make(
 
         def step_fn(state: State, step: jax.Array) -> tuple[State, None]:
             loss, gradients = defence.gradient_fn(
-                loss_fn, state.params, inputs, labels, members, step, key_gradient
+                loss_fn,
+                state.params,
+                data,
+                members,
+                step,
+                key_gradient,
+                hyper.defence,
             )
             updates, opt_state = update_fn(gradients, state.opt_state, state.params)
             params = optax.apply_updates(state.params, updates)

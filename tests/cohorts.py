@@ -1,9 +1,10 @@
 """A small cohort and settings that many tests share."""
 
+import jax
 import numpy as np
 import pandas as pd
 
-from mia_jax import config, contracts
+from mia_jax import config, contracts, units
 
 
 def small(num_patients=40, num_records=100, num_classes=2, seed=0) -> contracts.Dataset:
@@ -29,6 +30,12 @@ def small(num_patients=40, num_records=100, num_classes=2, seed=0) -> contracts.
         unit="patient",
         groups=pd.DataFrame({"sex": np.where(ids % 2, "female", "male")}),
     )
+
+
+def data(dataset) -> contracts.Data:
+    """A data set as models train on it, records as units."""
+    table = units.table(dataset, "record")
+    return jax.device_put(contracts.Data(dataset.inputs, dataset.labels, table.units))
 
 
 def settings(model="mlp", model_options=None, **train) -> config.RunSettings:

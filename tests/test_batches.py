@@ -18,7 +18,7 @@ def _members(count, padded=None):
 
 def _stream(count, batch_size, num_steps, seed=0):
     key = jax.random.key(seed)
-    step_fn = lambda step: batches.member_records(
+    step_fn = lambda step: batches.of_step(
         key, _members(count, count + 5), step, batch_size
     )
     return np.asarray(jax.vmap(step_fn)(jnp.arange(num_steps))).ravel()

@@ -17,6 +17,7 @@ FLOORS = [
     ("config", "presets", "provenance", "results", "store"),
     ("masks", "metrics", "scores"),
     ("usefulness", "batches", "losses", "leave_one_out", "progress", "terminal"),
+    ("units", "dp"),
     ("data", "models", "defences", "attacks"),
     ("_prediction_checks", "layouts", "predictions"),
     ("cohort", "training", "inference"),

@@ -25,6 +25,11 @@ def _engine(dataset, settings, num_devices=1, hyper=None):
     return shadow.Engine(dataset, settings, speed, mask, devices, hyper)
 
 
+def _hyper(settings):
+    defence = settings.defence.call(contracts.Setup(8, 2.0, 100, 40, "patient", 0.5))
+    return training.hyperparameters(settings.train, defence)
+
+
 def _all(engine, settings):
     groups = shadow.groups([settings.train.num_models], settings.train.models_per_group)
     found = {}
@@ -65,8 +70,8 @@ def test_vmapped_group_equals_training_one_model_at_a_time(model):
     settings = cohorts.settings(model, options)
     engine = _engine(dataset, settings)
     together = _all(engine, settings)
-    parts = settings.model.call(3), settings.defence.call(8)
-    trainer = training.make(*parts, settings.train, dataset.task, engine.total_steps)
+    parts = settings.model.call(3), engine.defence
+    trainer = training.make(*parts, settings.train, dataset.task)
     for model_id in range(6):
         alone = _one(trainer, engine, settings, dataset, model_id)
         np.testing.assert_allclose(together[model_id], alone, rtol=1e-4, atol=1e-4)
@@ -78,12 +83,12 @@ def _one(trainer, engine, settings, dataset, model_id):
     members = contracts.Members(records.astype(np.int32), np.int32(len(records)))
     state = trainer.init(key, dataset.inputs[:1])
     steps = np.arange(engine.total_steps, dtype=np.int32)
-    hyper = training.hyperparameters(settings.train)
-    data = jax.device_put((dataset.inputs, dataset.labels))
+    hyper = training.hyperparameters(settings.train, engine.defence)
+    data = cohorts.data(dataset)
     members = jax.device_put(members)
-    state = jax.jit(trainer.run)(state, hyper, key, members, steps, *data)
-    logits = settings.model.call(3).apply(state.params, data[0])
-    return scores.statistic(logits, data[1], dataset.task)
+    state = jax.jit(trainer.run)(state, hyper, key, members, steps, data)
+    logits = settings.model.call(3).apply(state.params, data.inputs)
+    return scores.statistic(logits, data.labels, dataset.task)
 
 
 class TestMultilabel:
@@ -120,7 +125,9 @@ class TestMultilabel:
         whole = model.apply(
             jax.tree.map(lambda w: w[0], state.params), self.DATASET.inputs
         )
-        logits, statistic = engine.programs.predict(state.params, *engine.data[device])
+        logits, statistic = engine.programs.predict(
+            state.params, *engine.data[device][:2]
+        )
         np.testing.assert_allclose(logits[0], whole, rtol=1e-5, atol=1e-5)
         expected = scores.statistic(whole, self.DATASET.labels, "multilabel")
         # Logits of a fresh model are small; chunks of another size round differently.
@@ -138,7 +145,7 @@ class TestMultilabel:
         assert inside > outside and inside > 0
 
     def test_a_diverging_model_is_named(self):
-        base = training.hyperparameters(self._settings().train)
+        base = _hyper(self._settings())
         hyper = jax.tree.map(lambda value: np.full(6, value), base)
         rates = np.array([1e-3, 1e-3, 1e-3, 1e-3, np.inf, 1e-3], np.float32)
         hyper = hyper._replace(learning_rate=rates)
@@ -166,7 +173,7 @@ def test_hyperparameters_along_the_model_axis_equal_separate_runs():
     dataset = cohorts.small()
     rates = np.array([1e-3, 1e-3, 1e-2, 1e-2, 1e-3, 1e-2], np.float32)
     settings = cohorts.settings()
-    base = training.hyperparameters(settings.train)
+    base = _hyper(settings)
     hyper = jax.tree.map(lambda value: np.full(6, value), base)
     mixed = _all(
         _engine(dataset, settings, hyper=hyper._replace(learning_rate=rates)), settings
@@ -195,7 +202,7 @@ def test_no_collective_in_the_compiled_program():
     device = jax.local_devices()[0]
     start = engine.start(shadow.groups([6], 4)[0], device)
     steps = np.arange(3, dtype=np.int32)
-    arguments = (*start, steps, *engine.data[device])
+    arguments = (*start, steps, engine.data[device])
     text = engine.programs.train.lower(*arguments).compile().as_text()
     for word in ("all-reduce", "all-gather", "collective-permute", "all-to-all"):
         assert word not in text
@@ -204,9 +211,7 @@ def test_no_collective_in_the_compiled_program():
 def test_a_diverging_model_is_named():
     dataset = cohorts.small()
     settings = cohorts.settings(learning_rate=1e6, optimizer="sgd", epochs=30.0)
-    hyper = jax.tree.map(
-        lambda value: np.full(6, value), training.hyperparameters(settings.train)
-    )
+    hyper = jax.tree.map(lambda value: np.full(6, value), _hyper(settings))
     rates = np.array([1e-3, np.inf, 1e-3, 1e-3, 1e-3, 1e-3], np.float32)
     engine = _engine(dataset, settings, hyper=hyper._replace(learning_rate=rates))
     with pytest.raises(validate.InputError, match=r"model 1 diverged at step \d"):
@@ -235,7 +240,7 @@ def test_training_never_sees_a_record_that_is_not_a_member():
         other = _engine(data, settings)
         state, hyper, keys, members = other.start(group, device)
         state = engine.start(group, device)[0]
-        arguments = (state, hyper, keys, members, steps, *other.data[device])
+        arguments = (state, hyper, keys, members, steps, other.data[device])
         return other.programs.train(*arguments).params
 
     for a, b in zip(

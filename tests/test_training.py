@@ -5,28 +5,33 @@ import numpy as np
 import optax
 import pytest
 
-from mia_jax import config, contracts, rng, training
+from mia_jax import config, contracts, rng, shadow, training
 from mia_jax.data import synthetic
+from mia_jax.defences import plain
 
 
 def _trainer(dataset, total_steps=12, **train):
     settings = cohorts.settings(**train)
     model = settings.model.call(dataset.num_outputs)
-    defence = settings.defence.call(settings.train.batch_size)
-    trainer = training.make(model, defence, settings.train, dataset.task, total_steps)
+    defence = settings.defence.call(shadow.setup(dataset, settings.train))
+    defence = defence._replace(num_steps=total_steps)
+    trainer = training.make(model, defence, settings.train, dataset.task)
     return trainer, settings.train, model
 
 
+def _hyper(settings):
+    defence = plain.build(contracts.Setup(8, 2.0, 100, 40, "patient", 0.5))
+    return training.hyperparameters(settings, defence)
+
+
 def _run(trainer, settings, dataset, segments, hyper=None):
-    inputs, labels = jnp.asarray(dataset.inputs), jnp.asarray(dataset.labels)
+    data = cohorts.data(dataset)
     members = contracts.Members(jnp.arange(50, dtype=jnp.int32), jnp.int32(50))
     key = rng.of_model(rng.root(0), 7)
-    state = trainer.init(key, inputs[:1])
-    hyper = hyper or training.hyperparameters(settings)
+    state = trainer.init(key, data.inputs[:1])
+    hyper = hyper or _hyper(settings)
     for steps in segments:
-        state = trainer.run(
-            state, hyper, key, members, jnp.asarray(steps), inputs, labels
-        )
+        state = trainer.run(state, hyper, key, members, jnp.asarray(steps), data)
     return state
 
 
@@ -57,7 +62,7 @@ def test_equals_a_plain_optax_loop():
     from mia_jax import batches
 
     for step in range(12):
-        records = batches.member_records(key_batches, members, jnp.int32(step), 8)
+        records = batches.of_step(key_batches, members, jnp.int32(step), 8)
         x, y = dataset.inputs[records], dataset.labels[records]
 
         def loss(params, x=x, y=y):
@@ -114,9 +119,7 @@ def test_average_follows_its_recursion():
 def test_first_bad_step_is_kept():
     dataset = cohorts.small()
     trainer, settings, _ = _trainer(dataset)
-    hyper = training.hyperparameters(settings)._replace(
-        learning_rate=jnp.float32(jnp.inf)
-    )
+    hyper = _hyper(settings)._replace(learning_rate=jnp.float32(jnp.inf))
     state = _run(trainer, settings, dataset, [np.arange(12)], hyper)
     assert 0 < int(state.bad_step) < 3
     assert int(_run(trainer, settings, dataset, [np.arange(12)]).bad_step) == -1
@@ -141,7 +144,8 @@ def test_multilabel_training_lowers_its_own_loss():
     trainer, settings, model = _trainer(dataset, **options, **numbers)
     before = _run(trainer, settings, dataset, [np.arange(0)])
     after = _run(trainer, settings, dataset, [np.arange(1)])
-    inputs, labels = dataset.inputs[:50], dataset.labels[:50]
+    records = cohorts.data(dataset).units.records[:50]
+    inputs, labels = dataset.inputs[records], dataset.labels[records]
 
     def loss(params):
         p = jax.nn.sigmoid(model.apply(params, inputs))

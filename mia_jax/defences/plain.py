@@ -5,24 +5,30 @@ import jax
 from mia_jax import batches, contracts
 
 
-def build(batch_size: int) -> contracts.Defence:
+def build(setup: contracts.Setup) -> contracts.Defence:
     """Builds plain training, which promises nothing.
 
     Args:
-      batch_size: records per step; every member is met once an epoch.
+      setup: `batch_size` records make a step; every member is met once an epoch.
 
     Returns:
       The defence; its guarantee is None.
     """
 
-    def gradient_fn(loss_fn, params, inputs, labels, members, step, key):
+    def gradient_fn(loss_fn, params, data, members, step, key, hyper):
+        del hyper
         key_batches, key_loss = jax.random.split(key)
-        records = batches.member_records(key_batches, members, step, batch_size)
+        units = batches.of_step(key_batches, members, step, setup.batch_size)
+        records = data.units.records[units]
         key_step = jax.random.fold_in(key_loss, step)
+        inputs, labels = data.inputs[records], data.labels[records]
 
         def mean_loss(params):
-            return loss_fn(params, inputs[records], labels[records], key_step).mean()
+            return loss_fn(params, inputs, labels, key_step).mean()
 
         return jax.value_and_grad(mean_loss)(params)
 
-    return contracts.Defence(gradient_fn, guarantee=None)
+    num_steps = batches.num_steps(
+        setup.epochs, setup.member_share * setup.num_records, setup.batch_size
+    )
+    return contracts.Defence(gradient_fn, num_steps, "record", {}, guarantee=None)
