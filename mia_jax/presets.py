@@ -26,7 +26,8 @@ class Preset(NamedTuple):
 _LIRA = "Carlini et al. 2022, arXiv:2112.03570, and the authors' scoring code"
 _RMIA = "Zarifzadeh et al. 2024, arXiv:2312.03262, and the authors' scoring code"
 # Trimmed means, gamma 2, a vote over views; only the record itself is left out of its
-# population. The authors' soft-margin confidence needs logits: theirs for images only.
+# population. Confidence is the softmax at temperature 1; the authors' soft-margin
+# confidence and temperature 2 of most image data sets need logits (docs/presets.md).
 _RMIA_OPTIONS = {
     "center": "trimmed_even",
     "gamma": 2.0,
