@@ -12,6 +12,7 @@ VERSION = re.search(
 
 REQUIRED = [
     "absl-py>=2.1",
+    "dp-accounting>=0.5",
     "flax>=0.10",
     "jax>=0.5,<0.13",
     "jinja2>=3.1",
@@ -19,6 +20,7 @@ REQUIRED = [
     "ml_collections>=1.1",
     "numpy>=2.0",
     "optax>=0.2.4",
+    "orbax-checkpoint>=0.11",
     "pandas>=2.2",
     "rich>=13.7",
     "scipy>=1.13",

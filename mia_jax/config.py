@@ -9,6 +9,7 @@ its function, so a new plug-in needs no change here.
 import dataclasses
 import importlib
 import inspect
+import math
 import pkgutil
 import re
 from types import ModuleType
@@ -44,7 +45,7 @@ class TrainSettings:
 
     num_models: int = _field(512, "shadow models; a larger number later adds a block")
     epochs: float = _field(10.0, "passes over a model's members")
-    batch_size: int = _field(256, "records per step")
+    batch_size: int = _field(256, "records per step; dp_sgd: patients expected")
     optimizer: str = _field("adamw", "adamw or sgd")
     learning_rate: float = _field(1e-3, "peak learning rate")
     weight_decay: float = _field(0.01, "decoupled weight decay")
@@ -288,10 +289,15 @@ def _parameters(kind: str, name: str) -> dict[str, Any]:
 
 def _plain(options: dict[str, Any]) -> dict[str, Any]:
     """Options as JSON shows them, so that a stored and a given run compare equal."""
-    return {
-        key: list(value) if isinstance(value, tuple) else value
-        for key, value in options.items()
-    }
+    return {key: _plain_value(value) for key, value in options.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    """JSON has no tuple and no infinity."""
+    if isinstance(value, tuple):
+        return list(value)
+    is_endless = isinstance(value, float) and not math.isfinite(value)
+    return str(value) if is_endless else value
 
 
 def _check_range(

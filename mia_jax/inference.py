@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from mia_jax import contracts, scores
@@ -45,6 +46,28 @@ def predict(
     if task == "multilabel":
         return logits, scores.per_label(logits, labels[None])
     return logits, scores.statistic(logits, labels[None], task)
+
+
+def of_one_model(
+    model: contracts.Model,
+    record_chunk: int,
+    params: contracts.Params,
+    inputs: np.ndarray,
+) -> np.ndarray:
+    """Logits [records, outputs] float32 of a single model, on the host.
+
+    Args:
+      model: the network.
+      record_chunk: records at a time.
+      params: of the model, without an axis of models.
+      inputs: [records, ...] float32.
+    """
+
+    def all_records(params, inputs):
+        apply = lambda part: model.apply(params, part)
+        return _in_chunks(apply, inputs, record_chunk)
+
+    return np.asarray(jax.jit(all_records)(params, inputs))
 
 
 def _vmap(function: Callable, argument: contracts.Params) -> jax.Array:

@@ -258,6 +258,7 @@ def _findings(summary: dict[str, Any]) -> list[str]:
     rows = [
         ("null check", _null_check(summary)),
         *(("agreement", _agreement(row)) for row in _with_first(summary)),
+        ("guarantee", _guarantee(summary)),
         ("groups", summary["groups_title"]),
         ("accuracy", _accuracy(summary)),  # unknown for models trained elsewhere
     ]
@@ -285,6 +286,21 @@ def _agreement(row: dict[str, Any]) -> str:
     shared = 2.0 * row["jaccard"] / (1.0 + row["jaccard"])
     pair = f"{row['a']} and {row['b']} share {percent(shared)} %"
     return f"{pair} of their {row['num_top']:,} most exposed patients"
+
+
+def _guarantee(summary: dict[str, Any]) -> str | None:
+    """What was promised, and whether the attack kept below it."""
+    promised = (summary.get("defence") or {}).get("guarantee")
+    if not promised:
+        return None
+    text = f"epsilon {promised['epsilon']:.3g}, delta {promised['delta']:g}, for every "
+    text += promised["unit"]
+    if summary.get("ceiling"):
+        text += f"; no attack exceeds AUC {number(summary['ceiling']['auc'])}"
+    checked = summary.get("violation")
+    if not checked:
+        return text
+    return f"{text}; {'BROKEN: a bug' if checked['is_violated'] else 'kept'}"
 
 
 def _accuracy(summary: dict[str, Any]) -> str:

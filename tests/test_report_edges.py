@@ -138,7 +138,7 @@ def test_guarantee_is_stated(drawn_before):
     guarantee = {"unit": "patient", "epsilon": 8.0, "delta": 1e-5}
     defence = {"name": "dp_sgd", "options": {}, "guarantee": guarantee}
     text = html.render(report_pages.change_summary(drawn_before, defence=defence))
-    assert text.count("dp_sgd: unit patient, epsilon 8.0, delta 1e-05") == 2
+    assert text.count("dp_sgd: unit patient, epsilon 8, delta 1e-05") == 2
     assert '<h2 id="protection">' in text
     assert '<h2 id="protection">' not in html.render(drawn_before)
 

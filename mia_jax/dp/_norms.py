@@ -70,9 +70,7 @@ def find(module: nn.Module, args: tuple, kwargs: dict, outputs: jax.Array):
 def _dense(has_bias: bool) -> Rule:
     def rule(params, inputs, errors, num_patients):
         del params
-        return dense(
-            _rows(inputs, num_patients), _rows(errors, num_patients), has_bias
-        )
+        return dense(_rows(inputs, num_patients), _rows(errors, num_patients), has_bias)
 
     return rule
 
@@ -124,9 +122,7 @@ def _explicit(module: nn.Module, args, kwargs, outputs) -> Rule | str:
 
     def rule(params, inputs, errors, num_patients):
         by_patient = lambda v: v.reshape(num_patients, -1, *v.shape[1:])
-        return explicit(
-            apply_fn, params, by_patient(inputs), by_patient(errors)
-        )
+        return explicit(apply_fn, params, by_patient(inputs), by_patient(errors))
 
     return rule
 

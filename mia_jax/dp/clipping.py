@@ -40,7 +40,7 @@ class Choice(NamedTuple):
 def method_of(
     losses_fn: contracts.LossFn, params, inputs, labels, key=None, *, rule="flat"
 ) -> Choice:
-    """What method "auto" means for a model; by abstract evaluation, nothing is computed.
+    """What method "auto" means for a model; by abstract evaluation alone.
 
     Args:
       losses_fn: as in `clipped_sum`; so are the others, of which only shapes matter.
@@ -143,7 +143,9 @@ def _refuse(covered: taps.Coverage | None, rule: str) -> None:
     remedy = 'set method="auto" or method="microbatch"'
     if covered is None:
         raise validate.InputError(
-            f'rule="{rule}" with method="ghost"', "needs the norm of every layer", remedy
+            f'rule="{rule}" with method="ghost"',
+            "needs the norm of every layer",
+            remedy,
         )
     raise validate.InputError(
         f'{covered.what} with method="ghost"', covered.reason, remedy

@@ -47,9 +47,7 @@ class Coverage(NamedTuple):
         return self.what is None
 
 
-def coverage(
-    losses_fn: contracts.LossFn, params, inputs, labels, key=None
-) -> Coverage:
+def coverage(losses_fn: contracts.LossFn, params, inputs, labels, key=None) -> Coverage:
     """Finds out by abstract evaluation whether taps cover every parameter.
 
     Args:
@@ -85,9 +83,7 @@ def coverage(
     return Coverage(found[0].claimed, name, refused[first])
 
 
-def tapped(
-    losses_fn: contracts.LossFn, covered: Coverage
-) -> Callable[..., jax.Array]:
+def tapped(losses_fn: contracts.LossFn, covered: Coverage) -> Callable[..., jax.Array]:
     """The losses with taps.
 
     Args:
@@ -158,7 +154,7 @@ class _Interceptor:
         return self._cover(module, own, args, kwargs, outputs)
 
     def _cover(self, module, own, args, kwargs, outputs):
-        """The output of a layer with a tap on it, or as it is where none is possible."""
+        """The output of a layer with a tap on it, or as it is if none is possible."""
         reason = self._reason(own, args, outputs)
         if not reason and not own & self.refused.keys():
             rule = _norms.find(module, args, kwargs, outputs)
@@ -200,7 +196,7 @@ class _Interceptor:
 
 
 def _title(module: nn.Module) -> str:
-    """"Dense 'Dense_0'"."""
+    """ "Dense 'Dense_0'"."""
     return f"{type(module).__name__} {'/'.join(module.path)!r}"
 
 

@@ -54,7 +54,7 @@ def roc(
     # No hit at all lies below a log axis: leave it out.
     ax.plot(fpr, np.where(median > 0, median, np.nan), color=style.MEASURED)
     ax.plot([_FPR_LEFT, 1], [_FPR_LEFT, 1], color=style.INK, linewidth=0.9)
-    others = _others(ax, layout, data)
+    others = [*_ceiling(ax, data), *_others(ax, layout, data)]
     seen = median[median > 0]
     lowest = min(seen.min(initial=_FPR_LEFT), _FPR_LEFT)
     _percent_axes(ax, max(lowest, _TPR_LOWEST))
@@ -70,6 +70,16 @@ def roc(
     ]
     style.legend(ax, layout, handles if edge > _FPR_LEFT else handles[:-1], 2)
     return fig
+
+
+def _ceiling(ax: matplotlib.axes.Axes, data: contents.ReportData) -> list:
+    """What the guarantee bounds every attack by; its entry of the legend."""
+    table = data.curves.get("ceiling")
+    if table is None or table.empty:
+        return []
+    table = table[table["fpr"] > 0]
+    ax.plot(table["fpr"], table["tpr"], color=style.INK, linestyle=(0, (4, 2)))
+    return [style.line("ceiling of the guarantee", style.INK, dashed=True)]
 
 
 def other_attacks(data: contents.ReportData) -> list[tuple[str, np.ndarray]]:

@@ -229,6 +229,8 @@ def precision_title(data: contents.ReportData) -> str:
 
 def protection_title(data: contents.ReportData) -> str:
     """What the guarantee of the defence left to be seen."""
+    if (data.summary.get("violation") or {}).get("is_violated"):
+        return "The guarantee is broken: the training has a bug"
     if data.num_proven == 0:
         return "Under the guarantee no patient is proven recognisable"
     who = words.number_of(data.num_proven)

@@ -18,6 +18,7 @@ from mia_jax.report import (
     figures_survival,
     findings,
     origin,
+    protection,
     sentences,
     tables,
     tables_attacks,
@@ -100,6 +101,8 @@ def _sentences(data: contents.ReportData) -> dict[str, str | None]:
         "gaussian": sentences.gaussian_check(data),
         "stability": sentences.stability(data),
         "attacks": sentences.attacks(data),
+        "bound": protection.bound(data.summary),
+        "violation": protection.violation(data.summary),
     }
 
 

@@ -35,14 +35,26 @@ def protection(summary: dict[str, Any]) -> str:
     name = _named(defence, _DEFENCES)
     if not defence.get("guarantee"):
         return name
-    parts = [f"{key} {value}" for key, value in guarantee(defence)]
+    found = defence["guarantee"]
+    parts = [
+        f"{key} {_rounded(found[key])}"
+        for key in ("unit", "epsilon", "delta")
+        if key in found
+    ]
     return f"{name}: {', '.join(parts)}"
+
+
+def _rounded(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def guarantee(defence: dict[str, Any] | None) -> list[tuple[str, str]]:
     """Terms of a guarantee: unit, epsilon, delta and whatever else it states."""
     found = (defence or {}).get("guarantee") or {}
-    return [(key, str(value)) for key, value in found.items()]
+    return [
+        (key.replace("_", " ").capitalize(), _rounded(value))
+        for key, value in found.items()
+    ]
 
 
 def setup(data: contents.ReportData) -> list[tuple[str, str]]:

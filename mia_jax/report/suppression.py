@@ -33,6 +33,7 @@ _KEPT = (  # says nothing about few patients
     *("schema", "title", "dataset", "task", "unit", "date", "seed", "code", "device"),
     *("versions", "wall_seconds", "num_models", "num_patients", "num_records"),
     *("blocks", "mask_design", "model", "train", "defence", "attack", "fdr"),
+    "ceiling",
     *("aggregate_auc", "aggregate_auc_band", "precision", "detection_limit"),
     *("smallest_p_value", "models_needed", "patient_auc_mean"),
     *("joint_score", "model_mean", "patient_test", "discovered_level"),
@@ -110,6 +111,12 @@ def _counts(summary: dict[str, Any]) -> dict[str, Any]:
     # Its complement is an estimated number of patients who are not null.
     is_few = share is not None and cells.is_small((1 - share) * summary["num_patients"])
     return {**found, "null_share": None if is_few else share}
+
+
+def _protection(summary: dict[str, Any]) -> dict[str, Any]:
+    """The check of the guarantee, without the number of patients it points at."""
+    found = summary.get("violation")
+    return {"violation": found and {**found, "num_units_flagged": None}}
 
 
 def _hidden_if_small(value: float | None) -> float | None:
@@ -246,5 +253,5 @@ def _headline(result: dict[str, Any]) -> dict[str, Any]:
 _PARTS = (
     *(_counts, _shares, _quantiles, _checks),
     *(suppression_attacks.attacks, suppression_attacks.rates),
-    suppression_attacks.agreement,
+    *(suppression_attacks.agreement, _protection),
 )

@@ -54,6 +54,8 @@ def suppress(
     for name in ("roc", "roc_by_attack"):
         if name in curves:
             found[name] = _roc(curves[name][list(_COLUMNS[name])], summary)
+    if "ceiling" in curves:  # of public numbers alone
+        found["ceiling"] = curves["ceiling"][["fpr", "tpr"]]
     if "precision" in curves:
         names = [c for c in _COLUMNS["precision"] if c in curves["precision"]]
         found["precision"] = curves["precision"][names]

@@ -19,7 +19,7 @@ from mia_jax import (
     provenance,
     scores,
 )
-from mia_jax.stages import measure, pooled, summary, tables
+from mia_jax.stages import measure, pooled, protection, summary, tables
 
 
 def run(
@@ -53,7 +53,9 @@ def run(
     # Small matrix products gain nothing from BLAS threads, and on a busy machine their
     # spinning makes them ten times slower.
     with _timed(seconds, "risk"), threadpoolctl.threadpool_limits(1, "blas"):
-        found = measure.everything(given, attacks, scored, risk, seed)
+        first = np.load(folder / _scores_file(attacks[0], 0), mmap_mode="r")
+        shield = protection.measure(given, first)
+        found = measure.everything(given, attacks, scored, risk, seed, shield)
         facts = provenance.collect()
         content = summary.build(found, facts)
     # Training counts the wall time of every worker.
@@ -91,8 +93,7 @@ def _attack(
     place: int,
 ) -> pooled.Scored:
     """Scores every model and record; keeps them in a file of the attack's own."""
-    name = re.sub(r"\W+", "_", plugin.label).strip("_") if place else ""
-    path = folder / (f"scores_{name}.npy" if name else "scores.npy")
+    path = folder / _scores_file(plugin, place)
     with _npy.writing(path, given.statistic.shape, np.float32) as out:
         found = leave_one_out.scores(
             config.find("attacks", plugin.name),
@@ -106,6 +107,11 @@ def _attack(
             **plugin.options,
         )
         return pooled.scored(given, found)
+
+
+def _scores_file(plugin: config.Plugin, place: int) -> str:
+    name = re.sub(r"\W+", "_", plugin.label).strip("_") if place else ""
+    return f"scores_{name}.npy" if name else "scores.npy"
 
 
 def _values(given: predictions.Predictions, plugin: config.Plugin) -> np.ndarray:

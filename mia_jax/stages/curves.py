@@ -38,6 +38,7 @@ def all_of(
         "histogram": histogram(risk.auc, risk.is_proven, null.auc, _num_pairs(risk)),
         "by_num_records": by_num_records(patients, null.auc),
         "max_record": max_record(found.extremes.auc_max_record, null.auc_max_record),
+        "ceiling": found.shield.table(),
         "precision": precision.table(len(risk.auc)),
         **{
             name: pd.DataFrame(summary[name])

@@ -22,7 +22,7 @@ from mia_jax.risk import (
     records,
     thresholds,
 )
-from mia_jax.stages import curves, pooled
+from mia_jax.stages import curves, pooled, protection
 
 
 class Attacked(NamedTuple):
@@ -78,6 +78,7 @@ class Found(NamedTuple):
       stability: between halves of the models.
       gaussian: shares of records that are not normal.
       null: the patient test on permuted masks.
+      shield: what the models' defence promised, and whether it held.
     """
 
     given: predictions.Predictions
@@ -95,6 +96,7 @@ class Found(NamedTuple):
     stability: dict[str, Any]
     gaussian: dict[str, Any]
     null: null_check.Null
+    shield: protection.Protection
 
     @property
     def primary(self) -> Attacked:
@@ -119,6 +121,7 @@ def everything(
     scored: list[pooled.Scored],
     settings: config.RiskSettings,
     seed: int,
+    shield: protection.Protection,
 ) -> Found:
     """Measures patients, records and groups.
 
@@ -128,6 +131,7 @@ def everything(
       scored: what each of them reached over all records and thresholds.
       settings: how patients are measured.
       seed: of permuted masks and resampling.
+      shield: what the models' defence promised.
     """
     given = _with_pairs(given)
     drawn = given.member_mask, given.block_of_model
@@ -178,6 +182,7 @@ def everything(
             given.statistic, given.member_mask, given.patient_of_record
         ),
         null=null,
+        shield=shield,
     )
 
 

@@ -1,6 +1,7 @@
 """The plan of a training run, for the terminal: what, how long, how precise."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import numpy as np
@@ -38,7 +39,7 @@ def of(job: train.Job, attacks: Sequence[config.Plugin] = ()) -> terminal.Plan:
         epochs=settings.train.epochs,
         design=settings.masks.design,
         unit=dataset.unit,
-        defence=_defence(settings.defence.name),
+        defence=_defence(settings.defence.name, job.engine.defence.guarantee),
         attacks=tuple(one.label for one in attacks or (settings.attack,)),
         statistic="logit-scaled confidence",
         seconds=estimate.seconds,
@@ -78,8 +79,14 @@ def describe_plugin(name: str, options: dict) -> str:
     return f"{name} ({', '.join(words)})" if words else name
 
 
-def _defence(name: str) -> str:
-    return "plain (no differential privacy)" if name == "plain" else name
+def _defence(name: str, guarantee: dict[str, Any] | None) -> str:
+    if guarantee is None:
+        return f"{name} (no differential privacy)"
+    return (
+        f"{name}: epsilon {guarantee['epsilon']:.3g}, delta {guarantee['delta']:g} "
+        f"for every {guarantee['unit']}; noise {guarantee['noise_multiplier']:.3g}, "
+        f"{guarantee['num_steps']:,} steps"
+    )
 
 
 def _note(job: train.Job) -> str:

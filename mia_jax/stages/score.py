@@ -7,7 +7,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mia_jax import cohort, contracts, predictions, shadow, store, usefulness, validate
+from mia_jax import (
+    _files,
+    cohort,
+    contracts,
+    predictions,
+    shadow,
+    store,
+    usefulness,
+    validate,
+)
+from mia_jax.stages import protection
 
 FOLDER = "predictions"
 
@@ -36,6 +46,8 @@ def gather(folder: pathlib.Path, num_models: int = 0) -> pathlib.Path:
     statistic = _statistic(run, manifests, pool)
     seconds = round(time.perf_counter() - begin, 2)
     about = _about(run, dataset, manifests, sizes, blocks[0]["design"])
+    if (folder / protection.FILE).exists():
+        about["guarantee"] = _files.read_json(folder / protection.FILE)
     out = folder / FOLDER
     arrays = {
         "statistic": statistic,

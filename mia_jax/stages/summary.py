@@ -234,7 +234,8 @@ def _origin(found: measure.Found) -> dict[str, Any]:
     return {
         "model": settings.get("model"),
         "train": settings.get("train"),
-        "defence": settings.get("defence"),
+        "defence": _defence(found),
+        **found.shield.to_json(),
         "data": settings.get("data"),
         "seed": found.seed,
         "data_fingerprint": settings.get("data_fingerprint")
@@ -242,6 +243,15 @@ def _origin(found: measure.Found) -> dict[str, Any]:
         "train_devices": found.given.about.get("devices"),
         "train_code": found.given.about.get("code"),
     }
+
+
+def _defence(found: measure.Found) -> dict[str, Any] | None:
+    """The defence with what it promises; None where nothing is known of it."""
+    defence = found.given.about.get("settings", {}).get("defence")
+    guarantee = found.shield.guarantee
+    if defence is None and guarantee is None:
+        return None
+    return {**(defence or {"name": "given"}), "guarantee": guarantee}
 
 
 def _key(value: float) -> str:

@@ -17,12 +17,14 @@ from mia_jax import (
     planner,
     predictions,
     provenance,
+    results,
     rng,
     shadow,
     store,
     usefulness,
     validate,
 )
+from mia_jax.stages import protection
 
 
 class Job(NamedTuple):
@@ -134,6 +136,8 @@ def _start(job: Job) -> store.Run:
             "start all workers with the same --config.train.num_models",
         )
     cohort.save(job.folder, job.dataset, job.settings.train.keep_inputs)
+    if (guarantee := job.engine.defence.guarantee) is not None:
+        results.write_json(job.folder / protection.FILE, guarantee)
     return run
 
 
