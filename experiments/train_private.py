@@ -8,8 +8,9 @@ gets dp_sgd with its defaults; with one whose defence is (randhie_dp.py), the ot
 options are set by --config.defence.l2_clip_norm=0.1 and so on. --epsilon and --delta go
 before the config's. --dry_run prints the guarantee and trains nothing.
 
-A model that leaves the house needs --secret_seed: with the seed of a config, whoever
-knows it can draw the noise again. experiments.predict uses the model.
+Coins and noise come from a secret seed that is kept nowhere. --nosecret_seed takes the
+config's seed, for the same bits every time: whoever knows it can draw the noise again,
+so such a model must not leave the house. experiments.predict uses the model.
 """
 
 import dataclasses
@@ -27,7 +28,7 @@ from mia_jax.stages import deploy
 
 flags.DEFINE_float("epsilon", None, "of the guarantee; needed unless the config has it")
 flags.DEFINE_float("delta", None, "at most 1 / (10 patients); default: the config's")
-flags.DEFINE_bool("secret_seed", False, "coins and noise that cannot be drawn again")
+flags.DEFINE_bool("secret_seed", True, "coins and noise that cannot be drawn again")
 
 
 def main(config, flags) -> None:
@@ -93,8 +94,8 @@ def _seed(promised: dict[str, Any]) -> str:
     if promised["seed_is_secret"]:
         return "secret, kept nowhere"
     return (
-        f"{promised['seed']}, known: whoever knows it can draw the noise again; for "
-        "release train with --secret_seed"
+        f"{promised['seed']}, known: whoever knows it can draw the noise again; do not "
+        "release this model"
     )
 
 

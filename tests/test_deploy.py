@@ -353,7 +353,7 @@ class TestCommandLine:
         trained = _run("train_private", *PRIVATE, *budget)
         assert trained.returncode == 0, trained
         assert trained.stdout.startswith("guarantee  epsilon 3.99")
-        assert "AUROC" in trained.stdout and "known: whoever" in trained.stdout
+        assert "AUROC" in trained.stdout and "secret, kept nowhere" in trained.stdout
         assert "orbax" not in trained.stderr
         given = [*PRIVATE, f"--workdir={folder}", f"--out={out}"]
         done = _run("predict", *given)

@@ -24,7 +24,7 @@ from mia_jax import (
     usefulness,
     validate,
 )
-from mia_jax.stages import protection
+from mia_jax.stages import protection, released
 
 
 class Job(NamedTuple):
@@ -77,6 +77,12 @@ def prepare(
         f"worker={worker}, num_workers={num_workers}",
         "workers are numbered from 0 to num_workers - 1",
         "set --worker and --num_workers",
+    )
+    validate.require(
+        not (folder / released.MODEL).exists(),
+        f"{folder} holds a model that was trained for release",
+        "its privacy.json must stay what it is",
+        "set another --workdir",
     )
     settings = planner.with_group_size(settings)
     devices = planner.devices(speed.num_devices)
