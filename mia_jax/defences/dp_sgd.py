@@ -77,13 +77,16 @@ def build(
     Raises:
       InputError: settings that make no mechanism, or promise nothing by their delta.
     """
-    _check(level, l2_clip_norm, records_per_patient, clipping_rule)
+    clip = _Clip(clipping_rule, per_patient_gradients, microbatch_size)
+    _check(level, l2_clip_norm, records_per_patient, clip)
+    _check_noise(epsilon, noise_multiplier)
     is_record = level == "record"
     num_units = setup.num_records if is_record else setup.num_units
     members = setup.member_share * num_units
+    _check_batch(setup.batch_size, members, "record" if is_record else setup.unit)
     _check_delta(delta, members)
     num_steps = batches.num_steps(setup.epochs, members, setup.batch_size)
-    sampling_prob = sampling.realisable(min(1.0, setup.batch_size / members))
+    sampling_prob = sampling.realisable(setup.batch_size / members)
     if not noise_multiplier and math.isfinite(epsilon):
         noise_multiplier = accounting.calibrate(
             epsilon, delta, sampling_prob, num_steps
@@ -101,7 +104,6 @@ def build(
         sampling_prob,
         1 if is_record else records_per_patient,
     )
-    clip = _Clip(clipping_rule, per_patient_gradients, microbatch_size)
     guarantee = None
     if math.isfinite(epsilon):
         unit = "record" if is_record else setup.unit
@@ -171,9 +173,16 @@ def _mechanism(mechanism, delta, epsilon, batch, clip, how) -> dict[str, Any]:
     }
 
 
-def _check(level: str, norm: float, most_records: int, rule: str) -> None:
+def _check(level: str, norm: float, most_records: int, clip: _Clip) -> None:
     validate.one_of("defence.level", level, ("patient", "record"))
-    validate.one_of("defence.clipping_rule", rule, clipping.RULES)
+    validate.one_of("defence.clipping_rule", clip.rule, clipping.RULES)
+    validate.one_of("defence.per_patient_gradients", clip.method, clipping.METHODS)
+    validate.require(
+        clip.microbatch >= 0,
+        f"defence.microbatch_size={clip.microbatch}",
+        "must be at least 0",
+        "0 takes all patients at once",
+    )
     validate.require(
         norm > 0,
         f"defence.l2_clip_norm={norm}",
@@ -185,6 +194,32 @@ def _check(level: str, norm: float, most_records: int, rule: str) -> None:
         f"defence.records_per_patient={most_records}",
         "must be at least 1",
         "set --config.defence.records_per_patient=5",
+    )
+
+
+def _check_noise(epsilon: float, noise_multiplier: float) -> None:
+    """No number may be read as "no noise" but epsilon = inf."""
+    validate.require(
+        0 <= noise_multiplier < math.inf,
+        f"defence.noise_multiplier={noise_multiplier}",
+        "must be at least 0 and finite",
+        "0 calibrates it to --config.defence.epsilon",
+    )
+    validate.require(
+        epsilon > 0 or noise_multiplier > 0,
+        f"defence.epsilon={epsilon}",
+        "must be above 0",
+        "8 is common, 1 is strict; inf promises nothing",
+    )
+
+
+def _check_batch(size: int, members: float, unit: str) -> None:
+    """The sampling probability must be the expected batch over the members."""
+    validate.require(
+        size <= members,
+        f"train.batch_size={size}",
+        f"must be at most the expected members of a model, {members:g} {unit}s",
+        f"set --config.train.batch_size={max(1, int(members) // 2)} or lower",
     )
 
 
